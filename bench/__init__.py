@@ -1,0 +1,1 @@
+"""bench: what a query costs, beside the installed peers, in one run."""

@@ -1,0 +1,176 @@
+"""Domain names as octets: the uncompressed wire form, which is how every room holds them.
+
+A name is `bytes`: length-prefixed labels closed by the root's zero octet (RFC 1035 3.1). Lookups
+use the lower-cased form (`name.lower()`): length octets are at most 63, below every letter, so
+lowering a whole wire name changes letters only (RFC 4343 3).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import quada.wire.faults as faults
+
+ROOT: Final = b"\x00"
+MAX_NAME_OCTETS: Final = 255  # RFC 1035 2.3.4
+MAX_LABEL_OCTETS: Final = 63  # RFC 1035 2.3.4
+_POINTER: Final = 0xC0  # RFC 1035 4.1.4
+_MAX_POINTERS: Final = 127  # our choice because a name of 255 octets has at most 127 labels
+
+# Octets that presentation format escapes with a backslash (RFC 1035 5.1, RFC 4343 2.1).
+_ESCAPED: Final = frozenset(b'"().;\\@$')
+
+
+def parse_name(packet: bytes, offset: int) -> tuple[bytes, int]:
+    """Parse a possibly compressed name at an offset of a message.
+
+    Gives the uncompressed name, its case kept, and the offset after it in the message.
+    Raises: MalformedMessage where it runs out of the message, is too long, or its pointers do not
+    go strictly backwards (which also bounds the work).
+    RFC: 1035 4.1.4
+    """
+    labels: list[bytes] = []
+    total = 1
+    after = -1
+    limit = offset
+    size = len(packet)
+    for _ in range(2 * _MAX_POINTERS):
+        if offset >= size:
+            raise faults.MalformedMessage("name runs past the end of the message")
+        length = packet[offset]
+        if length == 0:
+            if after < 0:
+                after = offset + 1
+            return b"".join(labels) + ROOT, after
+        if length < 64:
+            end = offset + 1 + length
+            total += length + 1
+            if end > size or total > MAX_NAME_OCTETS:
+                raise faults.MalformedMessage("name is longer than 255 octets or its message")
+            labels.append(packet[offset:end])
+            offset = end
+        elif length >= _POINTER:
+            if offset + 1 >= size:
+                raise faults.MalformedMessage("compression pointer runs past the message")
+            target = (length & 0x3F) << 8 | packet[offset + 1]
+            if after < 0:
+                after = offset + 2
+            if target >= limit:
+                raise faults.MalformedMessage("compression pointer does not point backwards")
+            limit = offset = target
+        else:
+            raise faults.MalformedMessage("label type is neither a length nor a pointer")
+    raise faults.MalformedMessage("name has too many labels or pointers")
+
+
+def split(name: bytes) -> list[bytes]:
+    """Split a name into its labels, leftmost first, without length octets and without the root."""
+    labels = []
+    at = 0
+    while length := name[at]:
+        labels.append(name[at + 1 : at + 1 + length])
+        at += 1 + length
+    return labels
+
+
+def join(labels: list[bytes]) -> bytes:
+    """Join labels into a name. Raises DataFault where a label or the name is too long."""
+    if any(not 0 < len(label) <= MAX_LABEL_OCTETS for label in labels):
+        raise faults.DataFault("a label is empty or longer than 63 octets")
+    name = b"".join(bytes((len(label),)) + label for label in labels) + ROOT
+    if len(name) > MAX_NAME_OCTETS:
+        raise faults.DataFault("a name is longer than 255 octets")
+    return name
+
+
+def parent(name: bytes) -> bytes:
+    """Give the name one label up; the root's parent is the root."""
+    return name[name[0] + 1 :] or ROOT
+
+
+def is_subdomain(name: bytes, ancestor: bytes) -> bool:
+    """Tell whether a name is at or below another, octet by octet (lower both first)."""
+    if not name.endswith(ancestor):
+        return False
+    at, start = 0, len(name) - len(ancestor)
+    while at < start:
+        at += name[at] + 1
+    return at == start
+
+
+def label_count(name: bytes) -> int:
+    """Count a name's labels, the root not counted: `www.example.com.` has 3."""
+    count = at = 0
+    while length := name[at]:
+        count += 1
+        at += 1 + length
+    return count
+
+
+def canonical_key(name: bytes) -> tuple[bytes, ...]:
+    """Give a sort key of the canonical order: labels from the root down (RFC 4034 6.1)."""
+    return tuple(reversed(split(name.lower())))
+
+
+def from_text(text: str, origin: bytes = ROOT) -> bytes:
+    r"""Read a name in presentation format; relative names are completed with `origin`.
+
+    Takes `@` for the origin and the escapes `\X` and `\DDD`. Case is kept.
+    Raises: DataFault, saying what is wrong with the name.
+    RFC: 1035 5.1
+    """
+    if text == "@":
+        return origin
+    if text == ".":
+        return ROOT
+    labels: list[bytes] = []
+    label = bytearray()
+    at, size = 0, len(text)
+    while at < size:
+        char = text[at]
+        at += 1
+        if char == ".":
+            if not label:
+                raise faults.DataFault(f"name {text!r} has an empty label")
+            labels.append(bytes(label))
+            label.clear()
+        elif char == "\\":
+            digits = text[at : at + 3]
+            if len(digits) == 3 and digits.isascii() and digits.isdigit():
+                if int(digits) > 255:
+                    raise faults.DataFault(f"name {text!r} has an escape above \\255")
+                label.append(int(digits))
+                at += 3
+            elif at < size:
+                label += text[at].encode()
+                at += 1
+            else:
+                raise faults.DataFault(f"name {text!r} ends inside an escape")
+        else:
+            label += char.encode()
+    if not labels and not label:
+        raise faults.DataFault("a name is empty")
+    if label:  # no closing dot: relative
+        labels.append(bytes(label))
+        labels.extend(split(origin))
+    return join(labels)
+
+
+def to_text(name: bytes) -> str:
+    """Write a name in presentation format, absolute, printable ASCII only (RFC 1035 5.1)."""
+    if name == ROOT:
+        return "."
+    return "".join(f"{_label_text(label)}." for label in split(name))
+
+
+def _label_text(label: bytes) -> str:
+    if label.isalnum():
+        return label.decode("ascii")
+    return "".join(
+        chr(octet)
+        if 0x21 <= octet <= 0x7E and octet not in _ESCAPED
+        else f"\\{chr(octet)}"
+        if octet in _ESCAPED
+        else f"\\{octet:03d}"
+        for octet in label
+    )

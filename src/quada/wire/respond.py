@@ -1,0 +1,47 @@
+"""What stands behind a listener: the shape by which transport and a role meet.
+
+`transport` knows sockets and nothing of DNS data; a role (`authority`, `resolver`) knows DNS data
+and nothing of sockets. A listener looks a packet up in `answers` itself, because a function call
+per query is a tenth of what a query may cost; only what is not there goes to `answer`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from quada.wire.ask import Transport
+
+Answered = tuple[bytes, bytes]
+"""A finished answer: the response without its two id octets (empty for silence), and the event's
+tail (`telemetry.event.compose_tail`)."""
+
+
+class Deferred(NamedTuple):
+    """An answer that needs the outside: a lookup, the store, or a stream of messages.
+
+    The listener hands it to the server room, which drives `work` (a value of the role that made it)
+    and sends what comes of it. `packet` is the whole query, `peer` the raw socket address.
+    """
+
+    packet: bytes
+    peer: bytes
+    transport: Transport
+    work: Any
+
+
+class Responder(Protocol):
+    """A role, seen from its listeners. One per worker process; never shared between threads.
+
+    `answers` maps a UDP query less its id to its Answered. The role fills it, bounds it, and
+    empties it when data change; keys are whole packets, so everything the answer depends on
+    (flags, EDNS, case) is part of the key. A role puts nothing there that depends on the peer.
+    """
+
+    answers: dict[bytes, Answered]
+
+    def begin(self, now_ns: int) -> None:
+        """Take the time (nanoseconds of the Unix epoch), once per batch of queries."""
+
+    def answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
+        """Answer one query. Never raises, whatever the packet holds."""

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Installs the Debian packages that tests and benchmarks run beside quada.
+# With root it installs what is missing; without, it names what is missing and fails.
+set -eu
+packages="bind9 bind9-dnsutils bind9-utils knot knot-dnsutils nsd ldnsutils dnsperf iproute2 unbound
+pdns-server pdns-backend-bind pdns-recursor knot-resolver"
+
+missing=""
+for package in $packages; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "quada's tests need these Debian packages, and this user may not install them:" >&2
+    echo "    sudo apt-get install --no-install-recommends$missing" >&2
+    exit 1
+fi
+# Packages must not start their daemons: the tests run their own, on ports of their own.
+policy=/usr/sbin/policy-rc.d
+made_policy=""
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    made_policy=yes
+fi
+trap '[ -z "$made_policy" ] || rm -f "$policy"' EXIT
+apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
