@@ -15,6 +15,7 @@ from quada.wire.faults import (
 )
 from quada.wire.records import Record, RRset
 from quada.wire.respond import Answered, Deferred, Responder
+from quada.wire.skim import Skimmed, follow, skim
 
 __all__ = [
     "Answered",
@@ -35,5 +36,8 @@ __all__ = [
     "Reply",
     "Responder",
     "Silence",
+    "Skimmed",
     "Transport",
+    "follow",
+    "skim",
 ]

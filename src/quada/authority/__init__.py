@@ -1,0 +1,1 @@
+"""authority: a question about our zones, and its answer. No sockets, no files, no clock."""
