@@ -1,0 +1,233 @@
+"""Pools: addresses that leave the answer when their health check fails, and come back.
+
+A pool's state is a value that advances by check results; what a query gets is chosen from it when
+an answer is compiled, so that pools cost the hot path nothing. Health is kept per address: a
+member's dead IPv6 address is out while its IPv4 address stays.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import quada.wire.codes as codes
+from quada.wire.faults import ConfigFault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+POOL: Final = 65402  # private use: RDATA is the pool's name as one character-string
+MAX_MEMBERS: Final = 256  # our choice because a larger RRset does not fit in a message anyway
+
+
+class Probe(StrEnum):
+    """How a member's health is asked."""
+
+    TCP = "tcp"
+    HTTP = "http"
+    HTTPS = "https"
+    ICMP = "icmp"
+    DNS = "dns"
+    NONE = "none"
+
+
+class Policy(StrEnum):
+    """Which of the healthy addresses an answer gives."""
+
+    ALL = "all"
+    BEST = "best"  # the `answer_count` heaviest
+    WEIGHTED = "weighted"  # `answer_count` drawn by weight
+    FAILOVER = "failover"  # all of the lowest priority number that has a healthy one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A health check. `port` 0 means the probe's usual port; `status` is the HTTP status wanted.
+
+    `rise` good results in a row bring an address back, `fall` bad ones take it out; `interval_s` is
+    spread by ±10% so that checks of many members do not beat together.
+    """
+
+    probe: Probe = Probe.TCP
+    port: int = 0
+    path: str = "/"
+    host: str = ""
+    status: int = 200
+    interval_s: float = 10.0
+    timeout_s: float = 2.0
+    rise: int = 2
+    fall: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One address of a pool. A lower priority is preferred; a weight of 0 drains the member."""
+
+    address: str
+    weight: int = 1
+    priority: int = 1
+    label: str = ""
+
+    @property
+    def rdtype(self) -> int:
+        """AAAA or A."""
+        return codes.AAAA if ":" in self.address else codes.A
+
+    @property
+    def rdata(self) -> bytes:
+        """The address as RDATA."""
+        return ipaddress.ip_address(self.address).packed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A named set of members with one check and one policy. TTL of answers is at most `ttl_s`."""
+
+    name: str
+    members: tuple[Member, ...]
+    check: Check = Check()
+    policy: Policy = Policy.ALL
+    answer_count: int = 1
+    ttl_s: int = 30
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.members) <= MAX_MEMBERS:
+            raise ConfigFault(
+                f"pool {self.name} has {len(self.members)} members",
+                place=f"pools.{self.name}.members",
+                remedy=f"give between 1 and {MAX_MEMBERS}",
+            )
+        seen: set[bytes] = set()
+        for member in self.members:
+            try:
+                rdata = member.rdata
+            except ValueError:
+                raise ConfigFault(
+                    f"{member.address!r} is not an address",
+                    place=f"pools.{self.name}.members",
+                    remedy="write it as 2001:db8::1 or 192.0.2.1",
+                ) from None
+            if rdata in seen:
+                raise ConfigFault(
+                    f"address {member.address} is there twice", place=f"pools.{self.name}.members"
+                )
+            seen.add(rdata)
+
+
+class Result(NamedTuple):
+    """How one check of one member went; `detail` in words for people."""
+
+    pool: str
+    address: str
+    is_good: bool
+    took_ms: float
+    detail: str = ""
+
+
+class Turned(NamedTuple):
+    """A member changed sides: an event, with its cause."""
+
+    pool: str
+    address: str
+    is_healthy: bool
+    at: float
+    detail: str
+    is_pool_down: bool  # no address of this family is healthy: all are given (fail open)
+
+
+@dataclass(slots=True)
+class Health:
+    """What is known of one member; a new one counts as healthy until checks say otherwise."""
+
+    is_healthy: bool = True
+    in_a_row: int = 0  # results that contradict the present state
+    since: float = 0.0
+    checked_at: float = 0.0
+    took_ms: float = 0.0
+    detail: str = "not checked yet"
+
+
+@dataclass(slots=True)
+class PoolState:
+    """A pool and its members' health; `version` counts changes of what answers would be."""
+
+    pool: Pool
+    health: dict[str, Health] = field(default_factory=dict)
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        for member in self.pool.members:
+            self.health.setdefault(member.address, Health())
+
+    def redefined(self, pool: Pool) -> PoolState:
+        """Take a new definition and keep the health of the members that stay."""
+        addresses = {member.address for member in pool.members}
+        kept = {address: h for address, h in self.health.items() if address in addresses}
+        return PoolState(pool, kept, self.version + 1)
+
+    def take(self, result: Result, now: float) -> Turned | None:
+        """Take a check's result; gives the event if the member changed sides (hysteresis)."""
+        health = self.health.get(result.address)
+        if health is None:
+            return None
+        health.checked_at, health.took_ms, health.detail = now, result.took_ms, result.detail
+        if result.is_good == health.is_healthy:
+            health.in_a_row = 0
+            return None
+        health.in_a_row += 1
+        needed = self.pool.check.rise if result.is_good else self.pool.check.fall
+        if health.in_a_row < needed:
+            return None
+        health.is_healthy, health.in_a_row, health.since = result.is_good, 0, now
+        self.version += 1
+        rdtype = codes.AAAA if ":" in result.address else codes.A
+        return Turned(
+            self.pool.name,
+            result.address,
+            result.is_good,
+            now,
+            result.detail,
+            not any(self.health[m.address].is_healthy for m in self.of_family(rdtype)),
+        )
+
+    def of_family(self, rdtype: int) -> list[Member]:
+        """Give the members of AAAA or A, in the order configured."""
+        return [member for member in self.pool.members if member.rdtype == rdtype]
+
+    def choose(self, rdtype: int, draws: Sequence[float]) -> tuple[bytes, ...]:
+        """Choose the addresses an answer gives, as RDATA; empty where none is of that family.
+
+        Takes `draws`, numbers in [0, 1) from the caller's source of chance, used by WEIGHTED only;
+        fewer draws than addresses wanted repeat. When no member is healthy all are given, because a
+        failing check is weaker evidence than a client's own attempt.
+        """
+        family = self.of_family(rdtype)
+        members = [m for m in family if self.health[m.address].is_healthy and m.weight > 0]
+        if not members:
+            return tuple(member.rdata for member in family)
+        policy, count = self.pool.policy, max(1, self.pool.answer_count)
+        if policy is Policy.FAILOVER:
+            best = min(member.priority for member in members)
+            members = [member for member in members if member.priority == best]
+        elif policy is Policy.BEST:
+            members = sorted(members, key=lambda member: -member.weight)[:count]
+        elif policy is Policy.WEIGHTED:
+            members = _drawn(members, count, draws)
+        return tuple(member.rdata for member in members)
+
+
+def _drawn(members: list[Member], count: int, draws: Sequence[float]) -> list[Member]:
+    """Draw members by weight without putting back."""
+    left, out = list(members), []
+    for number in range(min(count, len(members))):
+        total = sum(member.weight for member in left)
+        mark = (draws[number % len(draws)] if draws else 0.0) * total
+        for member in left:
+            mark -= member.weight
+            if mark < 0:
+                break
+        out.append(member)
+        left.remove(member)
+    return out

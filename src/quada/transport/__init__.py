@@ -1,0 +1,1 @@
+"""transport: sockets and what travels on them. Knows nothing of DNS data."""
