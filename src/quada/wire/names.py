@@ -142,18 +142,26 @@ def from_text(text: str, origin: bytes = ROOT) -> bytes:
                 label.append(int(digits))
                 at += 3
             elif at < size:
-                label += text[at].encode()
+                label += _octets(text[at])
                 at += 1
             else:
                 raise faults.DataFault(f"name {text!r} ends inside an escape")
         else:
-            label += char.encode()
+            label += _octets(char)
     if not labels and not label:
         raise faults.DataFault("a name is empty")
     if label:  # no closing dot: relative
         labels.append(bytes(label))
         labels.extend(split(origin))
     return join(labels)
+
+
+def _octets(char: str) -> bytes:
+    """Give a character's octets; octets that were never UTF-8 come as surrogates (PEP 383)."""
+    try:
+        return char.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise faults.DataFault(f"character {char!r} cannot stand in a name") from None
 
 
 def to_text(name: bytes) -> str:

@@ -1,0 +1,1 @@
+"""store: what outlives the process."""
