@@ -1,0 +1,161 @@
+"""Certificates for DoT, DoH and DoQ: loaded, reloaded without loss, made for a demo, and checked.
+
+A certificate that clients will refuse is found here, at start, and not by the clients: names and
+addresses that clients are told must be in it (RFC 8310 8.1, RFC 9462 4.2).
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from quada.wire.faults import ConfigFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+ALPN_DOT: Final = "dot"  # RFC 7858 3.1, IANA ALPN registry
+ALPN_DOH: Final = ("h2", "http/1.1")  # RFC 8484 5.2 recommends HTTP/2
+ALPN_DOQ: Final = "doq"  # RFC 9250 4.1.1
+_DEMO_DAYS: Final = 30  # our choice because a demo's certificate should not be relied on
+
+
+class Certificate:
+    """A certificate chain and key in PEM files, and the TLS contexts that use them.
+
+    Reloading replaces what new connections get and leaves running ones alone; a pair that does not
+    load leaves the old one serving. Raises: ConfigFault from the constructor and from `reload`.
+    """
+
+    def __init__(self, chain: Path, key: Path) -> None:
+        self.chain = chain
+        self.key = key
+        self._contexts: list[ssl.SSLContext] = []
+        self._stamp = self._files()
+        self._try()
+
+    def context(self, *alpn: str) -> ssl.SSLContext:
+        """Make a server context that offers these ALPN names and follows later reloads.
+
+        TLS 1.2 and later (RFC 8310 9, RFC 9325 3.1.1); tickets for resumption, no early data, which
+        Python's TLS does not accept anyway (RFC 7858 has no replay protection).
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(list(alpn))
+        context.load_cert_chain(self.chain, self.key)
+        self._contexts.append(context)
+        return context
+
+    def has_changed(self) -> bool:
+        """Tell whether the files are newer than what was loaded."""
+        return self._files() != self._stamp
+
+    def reload(self) -> None:
+        """Load the files again for all contexts handed out, if they load at all."""
+        self._try()
+        self._stamp = self._files()
+        for context in self._contexts:
+            context.load_cert_chain(self.chain, self.key)
+
+    def leaf(self) -> x509.Certificate:
+        """Give the server's own certificate."""
+        return x509.load_pem_x509_certificate(self.chain.read_bytes())
+
+    def _try(self) -> None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.chain, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigFault(
+                f"certificate and key do not load: {error}",
+                place=f"{self.chain}, {self.key}",
+                remedy="give a PEM chain, leaf first, and the leaf's PEM key",
+            ) from error
+
+    def _files(self) -> tuple[float, float]:
+        try:
+            return self.chain.stat().st_mtime, self.key.stat().st_mtime
+        except OSError:
+            return 0.0, 0.0
+
+
+def covered(certificate: x509.Certificate) -> tuple[set[str], set[str]]:
+    """Give the DNS names (lower-cased, no final dot) and addresses a certificate is good for."""
+    try:
+        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set(), set()
+    return (
+        {name.lower() for name in san.get_values_for_type(x509.DNSName)},
+        {str(address) for address in san.get_values_for_type(x509.IPAddress)},
+    )
+
+
+def uncovered(certificate: x509.Certificate, told: Iterable[str]) -> list[str]:
+    """Give those names and addresses, of what clients are told, that the certificate lacks.
+
+    A wildcard stands for exactly one label (RFC 9525 6.3).
+    """
+    dns_names, addresses = covered(certificate)
+    missing = []
+    for one in told:
+        try:
+            is_there = str(ipaddress.ip_address(one)) in addresses
+        except ValueError:
+            name = one.rstrip(".").lower()
+            is_there = name in dns_names or f"*.{name.partition('.')[2]}" in dns_names
+        if not is_there:
+            missing.append(one)
+    return missing
+
+
+def make_certificate(chain: Path, key: Path, told: Iterable[str], now: datetime.datetime) -> None:
+    """Make a self-signed certificate for names and addresses, for demos and tests.
+
+    Writes both files atomically, the key readable by its owner alone.
+    """
+    secret = ec.generate_private_key(ec.SECP256R1())
+    names: list[x509.GeneralName] = []
+    for one in told:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(one)))
+        except ValueError:
+            names.append(x509.DNSName(one.rstrip(".")))
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "quada demo")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=_DEMO_DAYS))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    private = secret.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    _write(key, private, 0o600)
+    _write(chain, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _write(path: Path, octets: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        file.write(octets)
+    draft.replace(path)

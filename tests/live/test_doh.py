@@ -1,0 +1,173 @@
+"""DoH over real sockets, HTTP/2 and HTTP/1.1."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import dns.message
+import h2.connection
+import h2.events
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quada.transport.doh import DohConnection, Refusal, Request, freshness_s, query_of
+from quada.transport.tls import ALPN_DOH, Certificate
+
+QUERY = dns.message.make_query("www.example.com.", "AAAA").to_wire()
+PACKED = base64.urlsafe_b64encode(QUERY).rstrip(b"=").decode()
+
+
+@asynccontextmanager
+async def doh(canned, certificate: Certificate, **limits) -> AsyncIterator[int]:
+    connections: set[DohConnection] = set()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: DohConnection(canned, connections, **limits),
+        "::1",
+        0,
+        ssl=certificate.context(*ALPN_DOH),
+    )
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        for one in list(connections):
+            one.close()
+        await asyncio.sleep(0)
+
+
+def ask(
+    canned, certificate: Certificate, send: Callable[..., Awaitable[object]], is_http2: bool = True
+):
+    async def run() -> object:
+        trust = ssl.create_default_context(cafile=str(certificate.chain))
+        async with (
+            doh(canned, certificate) as port,
+            httpx.AsyncClient(
+                http2=is_http2, http1=not is_http2, verify=trust, base_url=f"https://[::1]:{port}"
+            ) as client,
+        ):
+            return await send(client)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_http2", [True, False])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_get_and_post_answer_with_freshness(canned, certificate, method, is_http2) -> None:
+    async def send(client: httpx.AsyncClient) -> httpx.Response:
+        if method == "GET":
+            return await client.get(f"/dns-query?dns={PACKED}")
+        return await client.post(
+            "/dns-query", content=QUERY, headers={"content-type": "application/dns-message"}
+        )
+
+    response = ask(canned, certificate, send, is_http2)
+    assert response.http_version == ("HTTP/2" if is_http2 else "HTTP/1.1")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/dns-message"
+    assert response.headers["cache-control"] == "max-age=300"
+    assert dns.message.from_wire(response.content).answer[0][0].address == "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "kind", "body", "status"),
+    [
+        ("GET", "/other", "", b"", 404),
+        ("GET", "/dns-query", "", b"", 400),
+        ("GET", "/dns-query?dns=***", "", b"", 400),
+        ("GET", "/dns-query?dns=AAAA", "", b"", 400),
+        ("PUT", "/dns-query", "application/dns-message", QUERY, 405),
+        ("POST", "/dns-query", "text/plain", QUERY, 415),
+        ("POST", "/dns-query", "application/dns-message", b"x" * 70_000, 413),
+    ],
+)
+def test_wrong_requests_get_the_right_status(
+    canned, certificate, method, target, kind, body, status
+) -> None:
+    async def send(client: httpx.AsyncClient) -> int:
+        headers = {"content-type": kind} if kind else {}
+        response = await client.request(method, target, content=body, headers=headers)
+        return response.status_code
+
+    assert ask(canned, certificate, send) == status
+
+
+def test_a_thousand_requests_share_one_connection(canned, certificate) -> None:
+    async def send(client: httpx.AsyncClient) -> int:
+        responses = await asyncio.gather(
+            *(client.get(f"/dns-query?dns={PACKED}") for _ in range(1000))
+        )
+        return sum(response.status_code == 200 for response in responses)
+
+    assert ask(canned, certificate, send) == 1000
+    assert len({peer for peer, _ in canned.seen}) == 1
+
+
+def test_an_idle_connection_is_closed(canned, certificate) -> None:
+    async def run() -> bytes:
+        trust = ssl.create_default_context(cafile=str(certificate.chain))
+        trust.set_alpn_protocols(["h2"])
+        async with doh(canned, certificate, idle_s=0.05) as port:
+            reader, writer = await asyncio.open_connection("::1", port, ssl=trust)
+            rest = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            return rest
+
+    assert asyncio.run(run())  # the server's settings, then the end
+
+
+def test_rapid_resets_end_the_connection(canned, certificate) -> None:
+    async def run() -> None:
+        trust = ssl.create_default_context(cafile=str(certificate.chain))
+        trust.set_alpn_protocols(["h2"])
+        async with doh(canned, certificate) as port:
+            reader, writer = await asyncio.open_connection("::1", port, ssl=trust)
+            client = h2.connection.H2Connection()
+            client.initiate_connection()
+            for number in range(1, 1201, 2):
+                client.send_headers(
+                    number,
+                    [
+                        (":method", "POST"),
+                        (":scheme", "https"),
+                        (":authority", "x"),
+                        (":path", "/dns-query"),
+                    ],
+                )
+                client.reset_stream(number)
+            writer.write(client.data_to_send())
+            await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_connections_over_the_limit_are_turned_away(canned, certificate) -> None:
+    async def run() -> bytes:
+        trust = ssl.create_default_context(cafile=str(certificate.chain))
+        async with doh(canned, certificate, connections_max=1) as port:
+            _, first = await asyncio.open_connection("::1", port, ssl=trust)
+            reader, second = await asyncio.open_connection("::1", port, ssl=trust)
+            try:
+                return await asyncio.wait_for(reader.read(1), 5)
+            except (ConnectionResetError, ssl.SSLError):
+                return b""
+            finally:
+                first.close()
+                second.close()
+
+    assert asyncio.run(run()) == b""
+
+
+@given(st.text(max_size=50), st.text(max_size=80), st.binary(max_size=40))
+def test_any_request_gives_a_query_or_a_status(method: str, rest: str, body: bytes) -> None:
+    for target in (f"/dns-query{rest}", f"/dns-query?dns={rest}"):
+        found = query_of(Request(method, target, "application/dns-message", body), "/dns-query")
+        assert isinstance(found, bytes | Refusal)
+
+
+@given(st.binary(max_size=100))
+def test_freshness_of_garbage_is_unknown(message: bytes) -> None:
+    assert freshness_s(message) is None or freshness_s(message) >= 0
