@@ -1,8 +1,21 @@
-"""cli: the `quada` command, one file a verb."""
+"""cli: the `quada` command, one file a verb.
+
+A verb's module has `register(app)`. Only the module of the verb that is called is imported, so that
+`quada query` does not pay for the server.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import typer
+
+VERBS = {
+    "check": "check",
+    "import": "importing",
+}
+"""Verb to module of this package."""
 
 app = typer.Typer(
     name="quada",
@@ -17,6 +30,14 @@ def root() -> None:
     """Hold the verbs: without a callback, a lone verb would become the whole command."""
 
 
+def load(verb: str = "") -> typer.Typer:
+    """Give the command with one verb, or with all of them where none (or no known one) is named."""
+    for name, module in VERBS.items():
+        if name == verb or verb not in VERBS:
+            importlib.import_module(f"quada.cli.{module}").register(app)
+    return app
+
+
 def main() -> None:
     """Run the command line."""
-    app()
+    load(sys.argv[1] if len(sys.argv) > 1 else "")()

@@ -1,0 +1,85 @@
+"""What every verb prints alike: JSON, faults, findings, and the exit codes.
+
+Exit codes: 0 all is well, 1 problems were found, 2 the command was wrong or a fault stopped it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+import quada.wire.names as names
+from quada.wire.faults import DataFault, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from quada.zones.rules import Finding
+
+FOUND: Final = 1
+FAILED: Final = 2
+
+
+@contextlib.contextmanager
+def faults_exit(*, as_json: bool = False) -> Iterator[None]:
+    """Turn a fault into one clear line on standard error (or JSON) and exit code 2."""
+    try:
+        yield
+    except Fault as fault:
+        if as_json:
+            print_json({"fault": fault_data(fault)})
+        else:
+            typer.echo(f"quada: {fault}", err=True)
+        raise typer.Exit(FAILED) from None
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def fault_data(fault: Fault) -> dict[str, str]:
+    """Give a fault as JSON data."""
+    return {
+        "code": fault.code,
+        "message": fault.message,
+        "place": fault.place,
+        "remedy": fault.remedy,
+    }
+
+
+def finding_data(finding: Finding) -> dict[str, Any]:
+    """Give a finding as JSON data."""
+    return {
+        "code": finding.code,
+        "severity": str(finding.severity),
+        "refuses": finding.rule.refuses,
+        "owner": names.to_text(finding.owner),
+        "message": finding.message,
+        "why": finding.rule.why,
+        "fix": finding.fix,
+        "rfc": finding.rule.rfc,
+        "place": finding.place,
+    }
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print findings for people: what and where, then why, the fix, and the source."""
+    for finding in findings:
+        color = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}.get(finding.severity)
+        severity = typer.style(str(finding.severity), fg=color)
+        where = f"{finding.place}: " if finding.place else ""
+        typer.echo(f"{where}{severity}: {finding.message} [{finding.code}]")
+        typer.echo(f"    why: {finding.rule.why} ({finding.rule.rfc})")
+        typer.echo(f"    fix: {finding.fix}")
+
+
+def zone_name(text: str) -> bytes:
+    """Read a zone's name from the command line, with or without its closing dot."""
+    try:
+        return names.from_text(text).lower()
+    except DataFault as fault:
+        raise DataFault(fault.message, place=text, remedy="write a name as example.com") from fault

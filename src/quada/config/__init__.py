@@ -1,0 +1,1 @@
+"""config: settings of the whole house, and other servers' configurations taken over."""
