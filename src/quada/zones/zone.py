@@ -15,7 +15,7 @@ from quada.wire.faults import DataFault
 from quada.wire.records import Record, RRset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 Node = tuple[RRset, ...]
@@ -67,6 +67,17 @@ class Zone:
         for (owner, rdtype), gone in grouped.items():
             zone._remove(owner, rdtype, gone)
         zone._add(change.added)
+        return zone
+
+    def replaced(self, nodes: Mapping[bytes, Node]) -> Zone:
+        """Make the next version by whole nodes; an empty one takes its name away if it can go."""
+        zone = Zone(self.origin, self.nodes.copy(), self._children.copy())
+        for owner, node in nodes.items():
+            if node or owner in zone.nodes:
+                zone._put(owner, node)
+        for owner, node in nodes.items():
+            if not node and owner in zone.nodes:
+                zone._prune(owner)
         return zone
 
     def node(self, owner: bytes) -> Node | None:
@@ -142,7 +153,7 @@ class Zone:
 
     def _remove(self, owner: bytes, rdtype: int, gone: set[bytes]) -> None:
         """Take RDATA away, then names that own nothing and have nothing below them."""
-        nodes, children = self.nodes, self._children
+        nodes = self.nodes
         node = nodes.get(owner)
         if node is None:
             return
@@ -153,6 +164,11 @@ class Zone:
             elif rdatas := tuple(rdata for rdata in rrset.rdatas if rdata not in gone):
                 kept.append(rrset._replace(rdatas=rdatas))
         nodes[owner] = tuple(kept)
+        self._prune(owner)
+
+    def _prune(self, owner: bytes) -> None:
+        """Drop a name that owns nothing and has nothing below, and those above that follow."""
+        nodes, children = self.nodes, self._children
         while not nodes[owner] and owner not in children and owner != self.origin:
             del nodes[owner]
             owner = names.parent(owner)
