@@ -74,3 +74,21 @@ def test_import_bind_writes_a_configuration_and_reports_the_ptr(bind: Path) -> N
     assert code == 0
     assert f'file = "{bind}/etc/bind/db.example.com"' in out_file.read_text()
     assert f"app.example.com. is 2001:db8:10::20: write {RIGHT}" in out
+
+
+def test_reverse_makes_reports_and_mends(bind: Path) -> None:
+    plan = bind / "plan.toml"
+    plan.write_text('[[prefix]]\nnetwork = "2001:db8::/32"\nservers = ["ns1.example.com."]\n')
+    files = bind / "etc/bind"
+    common = ("--plan", plan, "--forward", f"example.com={files / 'db.example.com'}", "--dir", bind)
+    assert run("reverse", "make", *common)[0] == 0
+    made = bind / "db.8.b.d.0.1.0.0.2.ip6.arpa"
+    assert f"{RIGHT} " in made.read_text()
+    assert run("reverse", "check", *common) == (0, "forward and reverse agree\n")
+    made.write_text(REVERSE)
+    code, out = run("reverse", "check", *common)
+    assert code == 1
+    assert "missing  2001:db8:10::20: has nothing, wants app.example.com." in out
+    assert run("reverse", "sync", *common)[0] == 0
+    assert run("reverse", "check", *common)[0] == 0
+    assert "2026010102" in made.read_text()
