@@ -1,0 +1,652 @@
+"""The authority: a packet in, an answer out, without a message object on the way.
+
+The way of a query, cheapest first:
+1. the listener finds the whole packet in `answers` (same name, flags, EDNS as before);
+2. `answer` knows header and OPT by heart, lower-cases the name, and finds a compiled `Body`;
+3. a name that does not exist takes the zone's NXDOMAIN octets for its length, plus proofs;
+4. everything else is found by `find`, composed by `compose`, and kept as a Body if its name exists.
+Unusual packets (other opcodes and classes, cookies, TSIG, broken ones) go through `unusual`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import quada.telemetry.event as event
+import quada.wire.codes as codes
+import quada.wire.edns as edns
+from quada.authority.compose import Composer
+from quada.authority.cookies import Cookies
+from quada.authority.expand import ExpandingBook
+from quada.authority.find import Result, Wanted, find_answer
+from quada.authority.question import Question, parse_question
+from quada.authority.served import Served
+from quada.telemetry.event import Provenance, Role, compose_tail
+from quada.wire.ask import Transport
+from quada.wire.faults import MalformedMessage
+from quada.wire.limit import Limiter, LimitSettings
+from quada.wire.respond import Answered, Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quada.authority.alias import View
+    from quada.authority.pool import PoolState
+    from quada.zones import Zone
+
+_ANSWERS_MAX: Final = 32_768  # our choice: about 20 MiB of whole packets remembered
+_BODIES_MAX: Final = 65_536
+_OPTS_MAX: Final = 4_096
+_TC_HIGH: Final = codes.TC >> 8
+_PADDING_BLOCK_OCTETS: Final = 468  # RFC 8467 4.1
+_STREAM_OCTETS: Final = 65_535
+_EDE_NOT_READY: Final = 14  # RFC 8914 4.15
+_EDE_NOT_AUTHORITATIVE: Final = 20  # RFC 8914 4.21
+_ENCRYPTED: Final = frozenset((Transport.DOT, Transport.DOH, Transport.DOQ))
+_SILENCE: Final = b""
+_CLASS_IN: Final = b"\x00\x01"
+_TYPE_OPT: Final = b"\x00\x29"
+_DEFAULT_LIMIT: Final = LimitSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthoritySettings:
+    """What an authority is told once.
+
+    `nsid` and `version` are given only where they are set. `cookie_secret` of 16 octets is shared
+    by all servers of a name (RFC 9018 3); without one, cookies are ignored.
+    """
+
+    udp_payload_octets: int = edns.UDP_PAYLOAD_OCTETS
+    is_minimal: bool = True
+    nsid: bytes = b""
+    version: str = ""
+    cookie_secret: bytes = b""
+    limit: LimitSettings = _DEFAULT_LIMIT
+    worker: int = 0
+
+
+class Body(NamedTuple):
+    """All of a response but what comes from the packet.
+
+    `flags` is the 16-bit field without RD. `optional` are additional records to leave out where
+    they do not fit (`optional_count` of them).
+    """
+
+    flags: int
+    extended_rcode: int
+    answer_count: int
+    authority_count: int
+    additional_count: int
+    octets: bytes
+    optional: bytes
+    optional_count: int
+    options: bytes
+    provenance: int
+    ede: int
+    zone_offset: int
+    is_nodata: bool
+    is_momentary: bool
+    may_keep: bool
+
+
+class Client(NamedTuple):
+    """What a query's OPT (or its absence) means for the response."""
+
+    has_opt: bool
+    is_do: bool
+    limit_octets: int
+    key: bytes
+    opt: bytes
+
+
+class Transfer(NamedTuple):
+    """Deferred work: AXFR or IXFR. `question` is parsed, the packet's TSIG not yet verified."""
+
+    question: Question
+    origin: bytes
+
+
+class Notified(NamedTuple):
+    """Deferred work: a NOTIFY for a zone."""
+
+    question: Question
+    origin: bytes
+
+
+class Update(NamedTuple):
+    """Deferred work: an UPDATE of a zone."""
+
+    question: Question
+    origin: bytes
+
+
+class Lookup(NamedTuple):
+    """Deferred work: targets to look up; ask again with `settle` when they are, or time is up."""
+
+    wanted: Wanted
+
+
+class Signed(NamedTuple):
+    """Deferred work: an ordinary query with TSIG, to verify, answer and sign."""
+
+    question: Question
+
+
+Work = Transfer | Notified | Update | Lookup | Signed
+
+
+def _headers() -> dict[bytes, tuple[int, bool]]:
+    """The headers of ordinary queries, less their ids: RD as a flag, and whether an OPT follows."""
+    known = {}
+    for bits in range(8):
+        flags = (codes.RD if bits & 1 else 0) | (bits >> 1) * codes.CD
+        for has_opt in (False, True):
+            octets = flags.to_bytes(2, "big") + b"\x00\x01\x00\x00\x00\x00\x00" + bytes((has_opt,))
+            known[octets] = (flags & codes.RD, has_opt)
+    return known
+
+
+_HEADERS: Final = _headers()
+
+
+class Authority:
+    """Answers queries about zones: the Responder behind authoritative listeners.
+
+    Zones are put and dropped whole; what was compiled from an old version goes with it. `chance`
+    gives numbers in [0, 1) for weighted pools.
+    """
+
+    def __init__(
+        self,
+        settings: AuthoritySettings,
+        *,
+        aliases: View | None = None,
+        pools: dict[str, PoolState] | None = None,
+        chance: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.settings = settings
+        self.answers: dict[bytes, Answered] = {}
+        self.limiter = Limiter(settings.limit) if settings.limit.per_second else None
+        self.is_trusted = False
+        self.fault_count = 0
+        self.book = ExpandingBook(aliases, pools if pools is not None else {}, chance)
+        self._stream_answers: dict[bytes, Answered] = {}
+        self._bodies: dict[bytes, Body] = {}
+        self._clients: dict[bytes, Client] = {}
+        self._momentary: list[bytes] = []
+        self._expired: set[bytes] = set()
+        self._cookies = Cookies(settings.cookie_secret) if settings.cookie_secret else None
+        self._plain = Client(False, False, edns.MIN_PAYLOAD_OCTETS, b"\x00", b"")
+        self._now_s = 0
+
+    def put(self, zone: Zone) -> None:
+        """Serve a version of a zone instead of any other. Raises: DataFault without SOA."""
+        served = Served(zone)
+        self.book.served[zone.origin] = served
+        self._expired.discard(zone.origin)
+        self.forget()
+
+    def drop(self, origin: bytes) -> None:
+        """Stop serving a zone."""
+        self.book.served.pop(origin, None)
+        self._expired.discard(origin)
+        self.forget()
+
+    def expire(self, origin: bytes) -> None:
+        """Answer SERVFAIL for a zone that could not be refreshed in time (RFC 1035 6.2.5)."""
+        self._expired.add(origin)
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty what was compiled."""
+        self.answers.clear()
+        self._stream_answers.clear()
+        self._bodies.clear()
+
+    def begin(self, now_ns: int) -> None:
+        """Take the time; answers that may change by the second go when it does."""
+        now_s = now_ns // 1_000_000_000
+        if now_s == self._now_s:
+            return
+        self._now_s = self.book.now_s = now_s
+        if self.limiter is not None:
+            self.limiter.begin(now_s)
+        for key in self._momentary:
+            self.answers.pop(key, None)
+            self._stream_answers.pop(key, None)
+        self._momentary.clear()
+
+    def answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
+        """Answer one query (see Responder)."""
+        self.is_trusted = False
+        try:
+            return self._answer(packet, peer, transport)
+        except MalformedMessage:
+            return self._bare(packet, transport, codes.FORMERR)
+        except Exception:  # a bug of ours may cost one answer, never the server
+            self.fault_count += 1
+            return self._bare(packet, transport, codes.SERVFAIL)
+
+    def settle(self, deferred: Deferred, *, is_last: bool) -> Answered | Deferred:
+        """Answer a query that waited for a lookup; with `is_last` it gets what there is."""
+        self.book.is_last = is_last
+        try:
+            return self.answer(deferred.packet, deferred.peer, deferred.transport)
+        finally:
+            self.book.is_last = False
+
+    def _answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
+        is_udp = transport is Transport.UDP
+        if not is_udp:
+            known = self._stream_answers.get(packet[2:]) if transport is Transport.TCP else None
+            if known is not None:
+                return known
+        header = _HEADERS.get(packet[2:12])
+        if header is None:
+            return self._unusual(packet, peer, transport)
+        rd, has_opt = header
+        end = packet.find(b"\x00", 12) + 1
+        rest = packet[end + 4 :]
+        client = self._plain
+        if has_opt:
+            ordinary = self._clients.get(rest) or self._ordinary(rest)
+            if ordinary is None:
+                return self._unusual(packet, peer, transport)
+            client = ordinary
+        elif rest:
+            return self._unusual(packet, peer, transport)
+        qname = packet[12:end].lower()
+        fixed = packet[end : end + 4]
+        body = self._bodies.get(qname + fixed + client.key)
+        if body is None:
+            if not _is_name(qname) or fixed[2:] != _CLASS_IN or fixed[:2] == _TYPE_OPT:
+                return self._unusual(packet, peer, transport)
+            found = self._body(qname, fixed, client)
+            if isinstance(found, Wanted):
+                return Deferred(packet, peer, transport, Lookup(found))
+            if found is None:
+                return self._unusual(packet, peer, transport)
+            body = found
+        answered = self._finish(body, packet[12 : end + 4], qname, fixed, rd, client, transport)
+        if body.may_keep:
+            self._keep(packet[2:], answered, transport, is_momentary=body.is_momentary)
+        return answered
+
+    def _keep(
+        self, key: bytes, answered: Answered, transport: Transport, *, is_momentary: bool
+    ) -> None:
+        if transport is Transport.UDP:
+            answers = self.answers
+        elif transport is Transport.TCP:
+            answers = self._stream_answers
+        else:
+            return
+        if len(answers) >= _ANSWERS_MAX:
+            answers.clear()
+        answers[key] = answered
+        if is_momentary:
+            self._momentary.append(key)
+
+    def _ordinary(self, rest: bytes) -> Client | None:
+        """Read an OPT record without options, version 0, that ends the packet; None for others."""
+        if len(rest) != 11 or rest[:3] != b"\x00\x00\x29" or rest[6] or rest[9:] != b"\x00\x00":
+            return None
+        client = self._client(edns.parse_opt(rest, 0)[0], b"")
+        if len(self._clients) >= _OPTS_MAX:
+            self._clients.clear()
+        self._clients[rest] = client
+        return client
+
+    def _client(self, opt: edns.Edns, options: bytes, extended_rcode: int = 0) -> Client:
+        limit = min(opt.payload_octets, self.settings.udp_payload_octets)
+        composed = edns.compose_opt(
+            options,
+            payload_octets=self.settings.udp_payload_octets,
+            flags=codes.EDNS_DO if opt.is_do else 0,
+            extended_rcode=extended_rcode,
+        )
+        return Client(True, opt.is_do, limit, b"\x02" if opt.is_do else b"\x01", composed)
+
+    def _body(self, qname: bytes, fixed: bytes, client: Client) -> Body | Wanted | None:
+        """Make the Body of a question of class IN; None where `unusual` must look at it."""
+        qtype = fixed[0] << 8 | fixed[1]
+        if qtype in (codes.AXFR, codes.IXFR):
+            return None
+        zone = self.book.zone_for(qname, qtype)
+        if zone is not None and zone.origin in self._expired:
+            return _failure(codes.SERVFAIL, _EDE_NOT_READY, client)
+        if zone is not None and qname not in zone.nodes:
+            quick = self._absent(zone, qname, qtype, client)
+            if quick is not None:
+                return quick
+        result = find_answer(
+            self.book, qname, qtype, is_do=client.is_do, is_full=not self.settings.is_minimal
+        )
+        if result.wanted is not None:
+            return result.wanted
+        if result.rcode == codes.REFUSED:
+            return _failure(codes.REFUSED, _EDE_NOT_AUTHORITATIVE, client)
+        may_keep = zone is not None and qname in zone.nodes
+        body = _compose(qname, result, client, may_keep=may_keep)
+        if zone is None or result.is_momentary:
+            return body
+        if may_keep:
+            if len(self._bodies) >= _BODIES_MAX:
+                self._bodies.clear()
+            self._bodies[qname + fixed + client.key] = body
+        return body
+
+    def _absent(self, zone: Served, qname: bytes, qtype: int, client: Client) -> Body | None:
+        """Answer for a name that does not exist, from what its kind has in common.
+
+        None where a cut, a DNAME or a wildcard with more to say is above it.
+        """
+        if (zone.cuts or zone.dnames) and zone.cut_above(qname) is not None:
+            return None
+        encloser = zone.closest_encloser(qname)
+        wildcard = b"\x01*" + encloser
+        prefix_octets = len(qname) - len(encloser)
+        if zone.node(wildcard) is None:
+            return self._nxdomain(zone, qname, encloser, client)
+        if zone.chain is not None and client.is_do:
+            return None
+        key = (wildcard, qtype, client.key, prefix_octets)
+        known: Body | None = zone.synthesized.get(key)
+        if known is not None:
+            return known
+        result = find_answer(
+            self.book, qname, qtype, is_do=client.is_do, is_full=not self.settings.is_minimal
+        )
+        if result.wanted is not None or result.is_momentary:
+            return None
+        body = _compose(qname, result, client, may_keep=False)
+        if len(zone.synthesized) < _OPTS_MAX:
+            zone.synthesized[key] = body
+        return body
+
+    def _nxdomain(self, zone: Served, qname: bytes, encloser: bytes, client: Client) -> Body:
+        prefix_octets = len(qname) - len(zone.origin)
+        is_signed = client.is_do and zone.chain is not None
+        key = prefix_octets << 1 | is_signed
+        known = zone.nxdomains.get(key)
+        if known is None:
+            composer = Composer(zone.origin, prefix_octets)
+            count = composer.add(zone.origin, codes.SOA, zone.negative_ttl_s, zone.soa.rdatas)
+            if is_signed:
+                signatures = zone.signatures(zone.nodes[zone.origin], codes.SOA)
+                count += composer.add(zone.origin, codes.RRSIG, zone.negative_ttl_s, signatures)
+            known = zone.nxdomains[key] = (composer.octets, count)
+        octets, count = known
+        if is_signed and zone.chain is not None:
+            pointer = (0xC00C + prefix_octets).to_bytes(2, "big")
+            proofs = zone.chain.no_name(qname, encloser)
+            octets += b"".join([proof.octets(pointer) for proof in proofs])
+            count += sum([proof.records for proof in proofs])
+        return Body(
+            codes.QR | codes.AA | codes.NXDOMAIN, 0, 0, count, 0, octets, b"", 0, b"",
+            Provenance.NATIVE, event.NO_EDE, prefix_octets, False, False, False,
+        )  # fmt: skip
+
+    def _finish(
+        self,
+        body: Body,
+        question: bytes,
+        qname: bytes,
+        fixed: bytes,
+        rd: int,
+        client: Client,
+        transport: Transport,
+    ) -> Answered:
+        """Put header, question, body and OPT together, within what the client can take."""
+        opt = client.opt
+        if body.options and client.has_opt:
+            size = int.from_bytes(opt[9:11], "big") + len(body.options)
+            opt = opt[:9] + size.to_bytes(2, "big") + opt[11:] + body.options
+        flags = body.flags | rd
+        limit = client.limit_octets if transport is Transport.UDP else _STREAM_OCTETS
+        answer_count, authority_count = body.answer_count, body.authority_count
+        additional_count = body.additional_count
+        octets = body.octets
+        room = limit - 12 - len(question) - len(opt) - len(octets)
+        if room < 0:
+            flags |= codes.TC
+            octets = b""
+            answer_count = authority_count = additional_count = 0
+        elif body.optional and len(body.optional) <= room:
+            octets += body.optional
+            additional_count += body.optional_count
+        if body.extended_rcode and opt:
+            opt = opt[:5] + bytes((body.extended_rcode,)) + opt[6:]
+        response = b"".join(
+            (
+                flags.to_bytes(2, "big"),
+                b"\x00\x01",
+                answer_count.to_bytes(2, "big"),
+                authority_count.to_bytes(2, "big"),
+                (additional_count + client.has_opt).to_bytes(2, "big"),
+                question,
+                octets,
+                opt,
+            )
+        )
+        shown = flags & ~(codes.QR | 0xF)
+        if body.is_nodata:
+            shown |= event.FLAG_NODATA
+        if client.has_opt:
+            shown |= event.FLAG_EDNS | event.FLAG_DO if client.is_do else event.FLAG_EDNS
+        tail = compose_tail(
+            role=Role.AUTHORITATIVE,
+            transport=transport,
+            qname=qname,
+            qtype=fixed[0] << 8 | fixed[1],
+            rcode=body.extended_rcode << 4 | flags & 0xF,
+            flags=shown,
+            provenance=body.provenance,
+            ede=body.ede,
+            response_octets=len(response) + 2,
+            answer_count=answer_count,
+            zone_offset=body.zone_offset,
+            worker=self.settings.worker,
+        )
+        return response, tail
+
+    def _unusual(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
+        """Answer what the quick way did not understand. Raises: MalformedMessage."""
+        if len(packet) < 12 or packet[2] & 0x80:
+            return _silent(packet, transport, self.settings.worker)
+        opcode = packet[2] >> 3 & 0xF
+        if opcode not in (codes.QUERY, codes.NOTIFY, codes.UPDATE):
+            return self._bare(packet, transport, codes.NOTIMP)
+        question = parse_question(packet)
+        opt = question.edns
+        client = self._plain
+        if opt is not None:
+            if opt.version:
+                return self._coded(question, self._client(opt, b""), transport, codes.BADVERS)
+            made = self._options(opt, peer, transport)
+            if made is None:
+                raise MalformedMessage("malformed cookie")
+            client = self._client(opt, made)
+        if opcode != codes.QUERY or question.has_tsig or question.qtype in (codes.AXFR, codes.IXFR):
+            return self._deferred(question, client, packet, peer, transport)
+        if question.qtype == codes.OPT:
+            return self._coded(question, client, transport, codes.FORMERR)
+        if question.qclass == codes.CH:
+            return self._chaos(question, client, transport)
+        if question.qclass != codes.IN:
+            return self._coded(question, client, transport, codes.REFUSED)
+        fixed = question.octets[-4:]
+        body = self._bodies.get(question.qname + fixed + client.key)
+        if body is None:
+            found = self._body(question.qname, fixed, client)
+            if isinstance(found, Wanted):
+                return Deferred(packet, peer, transport, Lookup(found))
+            assert found is not None
+            body = found
+        rd = question.flags & codes.RD
+        response, tail = self._finish(
+            body, question.octets, question.qname, fixed, rd, client, transport
+        )
+        if opt and transport in _ENCRYPTED and opt.option(codes.OPTION_PADDING) is not None:
+            response = _padded(response, client)
+        return response, tail
+
+    def _options(self, opt: edns.Edns, peer: bytes, transport: Transport) -> bytes | None:
+        """Compose the options a query earns; None for a malformed cookie."""
+        options = b""
+        if self.settings.nsid and opt.option(codes.OPTION_NSID) is not None:
+            options += edns.compose_option(codes.OPTION_NSID, self.settings.nsid)
+        cookie = opt.option(codes.OPTION_COOKIE)
+        if cookie is not None and self._cookies is not None:
+            address = peer[8:24] if peer[0] == 10 else peer[4:8]
+            answered = self._cookies.answer(cookie, address, self._now_s)
+            if answered is None:
+                return None
+            self.is_trusted = answered[1]
+            options += edns.compose_option(codes.OPTION_COOKIE, answered[0])
+        return options
+
+    def _deferred(
+        self,
+        question: Question,
+        client: Client,
+        packet: bytes,
+        peer: bytes,
+        transport: Transport,
+    ) -> Answered | Deferred:
+        """Hand on what needs the outside: transfers, updates, notifications, signed queries."""
+        zone = self.book.zone_for(question.qname) if question.qclass == codes.IN else None
+        if question.opcode == codes.QUERY and question.qtype not in (codes.AXFR, codes.IXFR):
+            return Deferred(packet, peer, transport, Signed(question))
+        if zone is None or zone.origin != question.qname:
+            # NOTAUTH for an UPDATE of what is not ours (RFC 2136 3.1.2) and for transfers alike.
+            return self._coded(question, client, transport, codes.NOTAUTH)
+        work: Work
+        if question.opcode == codes.NOTIFY:
+            work = Notified(question, zone.origin)
+        elif question.opcode == codes.UPDATE:
+            work = Update(question, zone.origin)
+        else:
+            if question.qtype == codes.AXFR and transport is Transport.UDP:
+                return self._coded(question, client, transport, codes.FORMERR)  # RFC 5936 4.2
+            work = Transfer(question, zone.origin)
+        return Deferred(packet, peer, transport, work)
+
+    def _chaos(self, question: Question, client: Client, transport: Transport) -> Answered:
+        """Answer id.server and version.bind where configured (RFC 4892), else refuse."""
+        text = {
+            b"\x02id\x06server\x00": self.settings.nsid,
+            b"\x08hostname\x04bind\x00": self.settings.nsid,
+            b"\x07version\x04bind\x00": self.settings.version.encode(),
+            b"\x07version\x06server\x00": self.settings.version.encode(),
+        }.get(question.qname, b"")
+        if not text or question.qtype not in (codes.TXT, codes.ANY):
+            return self._coded(question, client, transport, codes.REFUSED)
+        record = b"\xc0\x0c\x00\x10\x00\x03" + bytes(4) + (len(text) + 1).to_bytes(2, "big")
+        octets = record + bytes((len(text),)) + text[:255]
+        body = Body(
+            codes.QR | codes.AA, 0, 1, 0, 0, octets, b"", 0, b"", 0, event.NO_EDE,
+            event.NO_ZONE, False, False, False,
+        )  # fmt: skip
+        return self._finish(
+            body, question.octets, question.qname, question.octets[-4:],
+            question.flags & codes.RD, client, transport,
+        )  # fmt: skip
+
+    def _coded(
+        self, question: Question, client: Client, transport: Transport, rcode: int
+    ) -> Answered:
+        """Answer with an rcode and nothing else."""
+        body = _failure(rcode, event.NO_EDE, client)
+        if question.opcode:
+            body = body._replace(flags=body.flags | question.opcode << 11)
+        return self._finish(
+            body, question.octets, question.qname, question.octets[-4:],
+            question.flags & codes.RD, client, transport,
+        )  # fmt: skip
+
+    def _bare(self, packet: bytes, transport: Transport, rcode: int) -> Answered:
+        """Answer a packet that could not be read: a header alone, as RFC 1035 4.1.1 allows."""
+        if len(packet) < 12 or packet[2] & 0x80:
+            return _silent(packet, transport, self.settings.worker)
+        flags = codes.QR | (packet[2] << 8) & 0x7900 | rcode
+        response = flags.to_bytes(2, "big") + bytes(8)
+        tail = compose_tail(
+            role=Role.AUTHORITATIVE, transport=transport, qname=b"", qtype=0, rcode=rcode,
+            opcode=packet[2] >> 3 & 0xF, response_octets=12, cause=event.Cause.FORMAT,
+            worker=self.settings.worker,
+        )  # fmt: skip
+        return response, tail
+
+
+def _compose(qname: bytes, result: Result, client: Client, *, may_keep: bool) -> Body:
+    """Make octets of a Result."""
+    anchor = result.anchor if result.anchor is not None else qname
+    composer = Composer(anchor, len(qname) - len(anchor))
+    answer_count = sum(composer.add(*item) for item in result.answer)
+    authority_count = sum(composer.add(*item) for item in result.authority)
+    for proof in result.proofs:
+        rrset, signatures = proof.signed
+        authority_count += composer.add(proof.owner, rrset.rdtype, rrset.ttl, rrset.rdatas)
+        authority_count += composer.add(proof.owner, codes.RRSIG, rrset.ttl, signatures)
+    additional_count = sum(composer.add(*item) for item in result.glue)
+    octets = composer.octets
+    optional_count = sum(composer.add(*item) for item in result.additional)
+    flags = codes.QR | result.rcode | (codes.AA if result.is_authoritative else 0)
+    options = edns.compose_ede(result.ede, result.detail) if result.ede != event.NO_EDE else b""
+    offset = event.NO_ZONE if result.zone is None else len(qname) - len(result.zone)
+    return Body(
+        flags, 0, answer_count, authority_count, additional_count, octets,
+        composer.octets[len(octets) :], optional_count, options if client.has_opt else b"",
+        result.provenance, result.ede, offset, result.is_nodata, result.is_momentary,
+        may_keep and (client.has_opt or not options),
+    )  # fmt: skip
+
+
+def _failure(rcode: int, ede: int, client: Client) -> Body:
+    """A Body that says an rcode, with its EDE where there is one (RFC 8914 3)."""
+    options = edns.compose_ede(ede) if ede != event.NO_EDE and client.has_opt else b""
+    return Body(
+        codes.QR | rcode & 0xF, rcode >> 4, 0, 0, 0, b"", b"", 0, options, 0, ede,
+        event.NO_ZONE, False, False, False,
+    )  # fmt: skip
+
+
+def _padded(response: bytes, client: Client) -> bytes:
+    """Pad a response, whose OPT comes last, to a multiple of 468 octets (RFC 8467 4.1)."""
+    size = len(response) + 2 + 4
+    padding = -size % _PADDING_BLOCK_OCTETS
+    if size + padding > _STREAM_OCTETS:
+        return response
+    at = response.rindex(client.opt[:5], 0, len(response))
+    opt = response[at:]
+    options_octets = int.from_bytes(opt[9:11], "big") + 4 + padding
+    return b"".join(
+        (
+            response[:at], opt[:9], options_octets.to_bytes(2, "big"), opt[11:],
+            edns.compose_option(codes.OPTION_PADDING, bytes(padding)),
+        )
+    )  # fmt: skip
+
+
+def _silent(packet: bytes, transport: Transport, worker: int) -> Answered:
+    """Say nothing to a response or a scrap (RFC 1035 7.3), and log that."""
+    return _SILENCE, compose_tail(
+        role=Role.AUTHORITATIVE, transport=transport, qname=b"", qtype=0,
+        flags=event.FLAG_SILENT, cause=event.Cause.FORMAT, worker=worker,
+    )  # fmt: skip
+
+
+def _is_name(octets: bytes) -> bool:
+    """Tell whether octets up to a zero octet are a whole name: labels that end exactly there."""
+    size = len(octets)
+    if not 0 < size <= 255:
+        return False
+    at, last = 0, size - 1
+    while at < last:
+        if octets[at] > 63:
+            return False
+        at += octets[at] + 1
+    return at == last and octets[last] == 0

@@ -1,0 +1,79 @@
+"""A query, parsed as far as an authority needs: question, EDNS, and whether it is signed."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import quada.wire.codes as codes
+import quada.wire.edns as edns
+import quada.wire.names as names
+from quada.wire.faults import MalformedMessage
+
+_RECORDS_MAX: Final = 4096  # our choice: an UPDATE of more is refused before its records are walked
+
+
+class Question(NamedTuple):
+    """One query. `octets` is the question section as it came; `has_tsig` tells of a last TSIG."""
+
+    flags: int
+    opcode: int
+    qname: bytes
+    qtype: int
+    qclass: int
+    octets: bytes
+    edns: edns.Edns | None
+    has_tsig: bool
+    authority: bytes
+
+
+def parse_question(packet: bytes) -> Question:
+    """Parse a query of any opcode with one question, walking all its records.
+
+    Raises: MalformedMessage for a wrong count of questions (RFC 9619), a record that does not fit,
+    more than one OPT (RFC 6891 6.1.1), or octets after the last record.
+    """
+    flags = packet[2] << 8 | packet[3]
+    if packet[4:6] != b"\x00\x01":
+        raise MalformedMessage("a query has exactly one question")
+    qname, at = names.parse_name(packet, 12)
+    if packet[12:at].lower() != qname.lower() or at + 4 > len(packet):
+        raise MalformedMessage("the question is compressed or cut short")
+    qtype = packet[at] << 8 | packet[at + 1]
+    qclass = packet[at + 2] << 8 | packet[at + 3]
+    octets = packet[12 : at + 4]
+    at += 4
+    counts = [int.from_bytes(packet[field : field + 2], "big") for field in (6, 8, 10)]
+    if sum(counts) > _RECORDS_MAX:
+        raise MalformedMessage("more records than any query has")
+    found: edns.Edns | None = None
+    has_tsig = False
+    start_of_authority = at
+    for index in range(sum(counts)):
+        if has_tsig:
+            raise MalformedMessage("TSIG is not the last record")  # RFC 8945 5.1
+        if index == counts[0]:
+            start_of_authority = at
+        if packet[at : at + 3] == b"\x00\x00\x29":
+            if found is not None or index < counts[0] + counts[1]:
+                raise MalformedMessage("OPT is there twice or in the wrong section")
+            found, at = edns.parse_opt(packet, at)
+            continue
+        _, at = names.parse_name(packet, at)
+        if at + 10 > len(packet):
+            raise MalformedMessage("a record is cut short")
+        has_tsig = packet[at : at + 2] == b"\x00\xfa" and index >= counts[0] + counts[1]
+        at += 10 + int.from_bytes(packet[at + 8 : at + 10], "big")
+        if at > len(packet):
+            raise MalformedMessage("a record runs past the message")
+    if at != len(packet):
+        raise MalformedMessage("octets after the last record")
+    opcode = flags >> 11 & 0xF
+    return Question(
+        flags, opcode, qname.lower(), qtype, qclass, octets, found, has_tsig,
+        packet[start_of_authority:],
+    )  # fmt: skip
+
+
+def is_in(question: Question) -> bool:
+    """Tell whether a question is of class IN."""
+    return question.qclass == codes.IN
