@@ -14,6 +14,7 @@ import typer
 VERBS = {
     "check": "check",
     "import": "importing",
+    "query": "query",
     "reverse": "reverse",
 }
 """Verb to module of this package."""
