@@ -249,6 +249,12 @@ www.unsigned.example. 3600 IN AAAA 2001:db8::6
 
 
 @pytest.fixture(scope="session")
+def make_zone() -> Callable[[str, str], Zone]:
+    """Give a reader of zone text: text, origin."""
+    return read_zone
+
+
+@pytest.fixture(scope="session")
 def make_world() -> Callable[..., World]:
     """Give a maker of signed worlds: `.` and `example.` signed, `plain.` and below unsigned."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import dns.rdatatype
 
@@ -11,6 +11,12 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.signature as signature
 from quada.telemetry.event import Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from quada.wire.records import Record
+    from quada.wire.skim import Skimmed
 
 SECURE: Final = Validation.SECURE
 INSECURE: Final = Validation.INSECURE
@@ -171,3 +177,36 @@ def question_text(found: Found, name: bytes) -> str:
 
 def type_text(rdtype: int) -> str:
     return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(rdtype))
+
+
+def sort_records(records: Iterable[Record]) -> tuple[Signed, ...]:
+    """Sort a section's records (`wire.skim`) into RRsets, each with the RRSIGs that cover it."""
+    rrsets: dict[tuple[bytes, int], tuple[int, list[bytes]]] = {}
+    made: dict[tuple[bytes, int], list[bytes]] = {}
+    for owner, rdtype, ttl, rdata in records:
+        if rdtype == codes.RRSIG:
+            made.setdefault((owner, int.from_bytes(rdata[:2], "big")), []).append(rdata)
+            continue
+        known = rrsets.get((owner, rdtype))
+        if known is None:
+            rrsets[owner, rdtype] = ttl, [rdata]
+        else:
+            known[1].append(rdata)
+            if ttl < known[0]:
+                rrsets[owner, rdtype] = ttl, known[1]
+    return tuple(
+        Signed(owner, rdtype, ttl, tuple(rdatas), tuple(made.get((owner, rdtype), ())))
+        for (owner, rdtype), (ttl, rdatas) in rrsets.items()
+    )
+
+
+def found_of(message: Skimmed, *, is_whole: bool = True) -> Found:
+    """Sort a skimmed response into what `Validator.validate` takes."""
+    return Found(
+        message.qname.lower(),
+        message.qtype,
+        message.rcode,
+        sort_records(message.answer),
+        sort_records(message.authority),
+        is_whole,
+    )
