@@ -5,10 +5,41 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any, Protocol
+
+from quada.wire.respond import Deferred
 
 if TYPE_CHECKING:
     from quada.wire.ask import Transport
+    from quada.wire.respond import Responder
+
+
+class Sink(Protocol):
+    """Where event records go (see server.ring)."""
+
+    def append(self, head: bytes, peer: bytes, tail: bytes) -> None:
+        """Take one record in its three parts."""
+
+
+class Pending(Protocol):
+    """A client that waits for a deferred answer."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has hung up, so that work for it may stop."""
+
+    def send(self, response: bytes, tail: bytes) -> None:
+        """Send one message, less its id octets; empty for none. An empty tail logs no event."""
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was sent."""
+
+
+class Defer(Protocol):
+    """Takes over what a role could not answer at once."""
+
+    def __call__(self, deferred: Deferred, pending: Pending) -> None: ...
 
 
 class Send(Protocol):
@@ -21,6 +52,42 @@ class Exchange(Protocol):
     """Answers one query. Calls `send` at once or later; an empty last message means no answer."""
 
     def __call__(self, packet: bytes, peer: bytes, transport: Transport, send: Send) -> None: ...
+
+
+def make_exchange(responder: Responder, sink: Sink, defer: Defer) -> Exchange:
+    """Make an Exchange of a role, for transports that carry one query at a time."""
+
+    def exchange(packet: bytes, peer: bytes, transport: Transport, send: Send) -> None:
+        now_ns = time.time_ns()
+        head = now_ns.to_bytes(8, "little")
+        responder.begin(now_ns)
+        found = responder.answer(packet, peer, transport)
+        if isinstance(found, Deferred):
+            defer(found, _OneAnswer(head, packet[:2], peer, sink, send))
+            return
+        response, tail = found
+        sink.append(head, peer, tail)
+        send(packet[:2] + response if response else b"")
+
+    return exchange
+
+
+class _OneAnswer:
+    """A pending client of an Exchange."""
+
+    is_gone = False
+
+    def __init__(self, head: bytes, query_id: bytes, peer: bytes, sink: Sink, send: Send) -> None:
+        self._head, self._query_id, self._peer = head, query_id, peer
+        self._sink, self._send = sink, send
+
+    def send(self, response: bytes, tail: bytes) -> None:
+        if tail:
+            self._sink.append(self._head, self._peer, tail)
+        self._send(self._query_id + response if response else b"")
+
+    async def drain(self) -> None:
+        """Nothing to wait for: one answer."""
 
 
 def raw_peer(address: Any) -> bytes:

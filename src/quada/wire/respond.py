@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from quada.wire.ask import Transport
+    from quada.wire.limit import Limiter
 
 Answered = tuple[bytes, bytes]
 """A finished answer: the response without its two id octets (empty for silence), and the event's
@@ -39,6 +40,9 @@ class Responder(Protocol):
     """
 
     answers: dict[bytes, Answered]
+    limiter: Limiter | None
+    is_trusted: bool
+    """Whether the last `answer` was to a client whose address is proven (a valid cookie)."""
 
     def begin(self, now_ns: int) -> None:
         """Take the time (nanoseconds of the Unix epoch), once per batch of queries."""
