@@ -285,7 +285,7 @@ def _read_txt(fields: list[str], origin: bytes) -> bytes:
     if not fields:
         raise Misread('no text: write at least one string, or ""', index=0)
     out = []
-    for index, field in enumerate(fields):
+    for index, field in enumerate(_separated(fields)):
         octets = unescape(field)
         if len(octets) > 255:
             raise Misread(
@@ -295,6 +295,18 @@ def _read_txt(fields: list[str], origin: bytes) -> bytes:
             )
         out.append(bytes((len(octets),)) + octets)
     return _sized(b"".join(out))
+
+
+def _separated(fields: list[str]) -> list[str]:
+    """Part what the tokenizer keeps together for SVCB: in text, `a="b"` is two strings."""
+    out = []
+    for field in fields:
+        if field[-1] == '"' and field[0] != '"' and '="' in field:
+            at = field.index('="') + 1
+            out += [field[:at], field[at:]]
+        else:
+            out.append(field)
+    return out
 
 
 def _read_soa(fields: list[str], origin: bytes) -> bytes:

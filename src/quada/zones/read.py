@@ -172,7 +172,7 @@ class _Reader:
                         at = after
                     else:
                         ttl, rdtype, at = self._read_type(fields, at)
-                        if ttl is not None and len(ttls) < _TTL_WORDS:
+                        if ttl is not None and word[0].isdigit() and len(ttls) < _TTL_WORDS:
                             ttls[word] = ttl
                 if ttl is None:
                     ttl = self.default_ttl

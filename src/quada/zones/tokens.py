@@ -1,7 +1,8 @@
 r"""Zone text cut into tokens: quotes, escapes, parentheses and comments (RFC 1035 5.1).
 
 A token keeps its text as written, quotes included, so that a quoted `"@"` stays different from `@`
-and dnspython can read whatever this house has no reader for.
+and dnspython can read whatever this house has no reader for. A quote right after `=` belongs to its
+word: `alpn="h2,h3"` (RFC 9460 2.1).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _TOKEN: Final = re.compile(
     | (?P<comment>;.*)
     | (?P<open>\() | (?P<close>\))
     | (?P<quoted>"(?:[^"\\\n]|\\.)*")
-    | (?P<word>(?:[^ \t\r\n\f\v;()"\\]|\\.)+)""",
+    | (?P<word>(?:[^ \t\r\n\f\v;()"\\]|\\.)+(?:(?<==)"(?:[^"\\\n]|\\.)*")?)""",
     re.VERBOSE,
 )
 

@@ -65,6 +65,18 @@ def test_without_a_default_the_last_ttl_is_used() -> None:
     assert [note.code for note in reading.notes] == ["ttl-missing"]
 
 
+def test_class_before_ttl_teaches_nothing_about_the_class() -> None:
+    zone = read_zone(HEAD + "a IN 60 AAAA ::1\nb IN AAAA ::1\n", ORIGIN)
+    assert [zone.nodes[name(owner)][0].ttl for owner in ("a", "b")] == [60, 300]
+
+
+def test_quoted_parameters_stay_whole_and_quoted_text_parts() -> None:
+    assert only('w HTTPS 1 . alpn="h2,h3"\n', "w", codes.HTTPS) == only(
+        "w HTTPS 1 . alpn=h2,h3\n", "w", codes.HTTPS
+    )
+    assert only('t TXT a="b c"\n', "t", codes.TXT).rdatas == (b"\x02a=\x03b c",)
+
+
 def test_text_keeps_its_quotes_escapes_and_octets() -> None:
     rrset = only('t TXT "a;b (c)" d\\;e "\\"\\200" "é"\n', "t", codes.TXT)
     assert rrset.rdatas == (b'\x07a;b (c)\x03d;e\x02"\xc8\x02\xc3\xa9',)
