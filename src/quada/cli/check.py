@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,10 @@ from quada.cli.output import (
     print_json,
     zone_name,
 )
+from quada.config.bind import import_bind
+from quada.config.corefile import import_corefile
 from quada.store.files import load_zone_file, read_zone_file
+from quada.wire.faults import ConfigFault
 from quada.zones.check import check_zone, reference, rules
 from quada.zones.rules import Policy, Severity
 
@@ -107,3 +111,47 @@ def list_rules(
     else:
         for rule in rules():
             typer.echo(f"{rule.code:<20} {rule.severity:<8} {rule.why}")
+
+
+@app.command("config")
+def config(
+    file: Annotated[Path, typer.Argument(help="named.conf, Corefile or quada's TOML.")],
+    kind: Annotated[str, typer.Option("--as", help="bind, coredns or quada; else guessed.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a configuration. Of quada's own TOML only the syntax is checked here."""
+    with faults_exit(as_json=as_json):
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise ConfigFault(f"cannot be read: {error.strerror}", place=str(file)) from error
+        kind = kind or _guess(file, text)
+        if kind not in ("bind", "coredns", "quada"):
+            raise ConfigFault(f"{kind!r} is not a kind", remedy="use bind, coredns or quada")
+        zones, lines = [], []
+        if kind == "quada":
+            try:
+                tomllib.loads(text)
+            except tomllib.TOMLDecodeError as error:
+                raise ConfigFault(str(error), place=str(file)) from error
+        else:
+            read = import_bind if kind == "bind" else import_corefile
+            imported = read(text, file=str(file))
+            zones = [zone.name for zone in imported.zones]
+            lines = [line for line in imported.lines if line.fate == "ignored"]
+    if as_json:
+        ignored = [line._asdict() for line in lines]
+        print_json({"kind": kind, "ok": True, "zones": zones, "ignored": ignored})
+        return
+    for line in lines:
+        typer.echo(f"{line.place}: ignored {line.what}: {line.reason}")
+    typer.echo(f"{file} is good as {kind} configuration: {len(zones)} zones")
+
+
+def _guess(file: Path, text: str) -> str:
+    if file.suffix == ".toml":
+        return "quada"
+    if "orefile" in file.name:
+        return "coredns"
+    # Every statement of named.conf ends in a semicolon; a Corefile has none.
+    return "bind" if "};" in text.replace(" ", "") else "coredns"

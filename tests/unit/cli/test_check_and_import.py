@@ -92,3 +92,17 @@ def test_reverse_makes_reports_and_mends(bind: Path) -> None:
     assert run("reverse", "sync", *common)[0] == 0
     assert run("reverse", "check", *common)[0] == 0
     assert "2026010102" in made.read_text()
+
+
+def test_check_config_tells_kinds_apart_and_faults_by_line(bind: Path) -> None:
+    assert run("check", "config", bind / "named.conf")[1].endswith("bind configuration: 2 zones\n")
+    (bind / "Corefile").write_text("example.com {\n file db\n template IN A x\n}\n")
+    code, out = run("check", "config", bind / "Corefile")
+    assert code == 0
+    assert "Corefile:3: ignored template IN A x" in out
+    (bind / "Corefile").write_text("example.com {\n file db\n")
+    code, out = run("check", "config", bind / "Corefile")
+    assert code == 2
+    assert "Corefile:1: a brace is never closed" in out
+    (bind / "q.toml").write_text("version = \n")
+    assert run("check", "config", bind / "q.toml")[0] == 2
