@@ -17,6 +17,7 @@ from quada.wire.faults import ConfigFault, DataFault
 from quada.zones.check import check_zone, refusals
 
 if TYPE_CHECKING:
+    from quada.zones.read import Note
     from quada.zones.rules import Finding
     from quada.zones.zone import Zone
 
@@ -74,19 +75,23 @@ def _finish(
     imported: Imported, file: Path, out: Path | None, root: Path | None, *, as_json: bool
 ) -> None:
     zones: list[Zone] = []
+    notes: dict[bytes, tuple[Note, ...]] = {}
     faults: list[DataFault] = []
     for zone in imported.zones:
         if zone.file:
             path = _placed(zone.file, file, root)
             zone.file = str(path.absolute())
             try:
-                zones.append(read_zone_file(path, zone_name(zone.name)).zone)
+                reading = read_zone_file(path, zone_name(zone.name))
+                zones.append(reading.zone)
+                notes[reading.zone.origin] = reading.notes
             except DataFault as fault:
                 faults.append(fault)
     now_s = int(time.time())
     findings: list[Finding] = []
     for made in zones:
-        findings += check_zone(made, [other for other in zones if other is not made], now_s=now_s)
+        others = [other for other in zones if other is not made]
+        findings += check_zone(made, others, now_s=now_s, notes=notes[made.origin])
     config = write_toml(imported, str(file))
     if out is not None:
         try:

@@ -110,6 +110,13 @@ TTL_MISSING = rule(
     "begin the file with $TTL",
     "RFC 2308 4",
 )
+LOST_INDENT = rule(
+    "lost-indent",
+    WARNING,
+    "IN at a line's start is a host name to other servers; here it is the class.",
+    "indent the line, or write the owner",
+    "RFC 1035 5.1",
+)
 DOUBLED_ORIGIN = rule(
     "doubled-origin",
     WARNING,

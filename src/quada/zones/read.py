@@ -154,6 +154,8 @@ class _Reader:
                 if line[0] not in " \t":
                     at = 1
                     if fields[0] != owner_text:
+                        if fields[0] == "IN":
+                            raise Misread("")
                         owner_text = fields[0]
                         self.owner = self._read_owner(owner_text)
                 ttl = None
@@ -253,7 +255,11 @@ class _Reader:
 
     def _read_record(self, fields: list[str], place: str, *, is_indented: bool) -> None:
         at = 0
-        if not is_indented:
+        if not is_indented and self._has_lost_indent(fields):
+            message = "a line begins with IN and a type: read as a record of the owner before"
+            owner = self.owner or self.gather.origin
+            self.notes.append(Note("lost-indent", owner, codes.NS, message, place))
+        elif not is_indented:
             self.owner = None
             self.owner = self._read_owner(fields[0])
             at = 1
@@ -275,6 +281,20 @@ class _Reader:
         self.gather.put(self.owner, rdtype, ttl, rdata)
         if self.places is not None:
             self.places.setdefault((self.owner, rdtype), place)
+
+    def _has_lost_indent(self, fields: list[str]) -> bool:
+        """Tell whether `IN NS ns1` at a line's start is a class whose indent was lost.
+
+        Text copied from a page loses its leading blanks. A host called IN whose records leave out
+        their class is the rarer case, and writes `in` or its class to be read as one.
+        """
+        return (
+            self.owner is not None
+            and len(fields) > 2
+            and fields[0] == "IN"
+            and fields[1] in rdata_text.TYPES
+            and len(self.notes) < MAX_FAULTS
+        )
 
     def _read_owner(self, text: str) -> bytes:
         """Read an owner name, lower-cased and inside the zone."""

@@ -77,6 +77,14 @@ def test_quoted_parameters_stay_whole_and_quoted_text_parts() -> None:
     assert only('t TXT a="b c"\n', "t", codes.TXT).rdatas == (b"\x02a=\x03b c",)
 
 
+def test_a_class_whose_indent_was_lost_is_still_a_class() -> None:
+    reading = read_text(HEAD + "IN NS ns1\nin NS ns2\nIN IN NS ns3\n", ORIGIN)
+    assert [note.code for note in reading.notes] == ["lost-indent"]
+    apex, host = (reading.zone.rrset(name(owner), codes.NS) for owner in ("@", "in"))
+    assert apex == RRset(codes.NS, 300, (name("ns1"),))
+    assert host == RRset(codes.NS, 300, (name("ns2"), name("ns3")))
+
+
 def test_text_keeps_its_quotes_escapes_and_octets() -> None:
     rrset = only('t TXT "a;b (c)" d\\;e "\\"\\200" "é"\n', "t", codes.TXT)
     assert rrset.rdatas == (b'\x07a;b (c)\x03d;e\x02"\xc8\x02\xc3\xa9',)
