@@ -15,6 +15,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import quada.wire.codes as codes
+import quada.wire.names as names
 from quada.wire.ask import Ask, Endpoint, NoReply, Outcome
 from quada.wire.edns import compose_opt
 from quada.wire.faults import MalformedMessage
@@ -251,6 +252,21 @@ class Keeper:
             if known is not None:
                 known.asked_at = now
                 self._targets.move_to_end(target)
+
+    def explain(self, target: bytes, now: float) -> dict[str, object]:
+        """Tell what is known of a target, for people and programs."""
+        known = self._targets.get(target)
+        if known is None:
+            return {"target": names.to_text(target), "known": False}
+        return {
+            "target": names.to_text(target),
+            "known": True,
+            "expires_in_s": round(known.expires_at - now, 3),
+            "ttl_s": known.ttl_s,
+            "asked_s_ago": round(now - known.asked_at, 3),
+            "failed_for_s": round(max(0.0, known.failed_until - now), 3),
+            "under_way": [t for n, t in self._lookups if n == target],
+        }
 
     def take(self, outcome: Outcome, now: float) -> Turn:
         """Take the outcome of an Ask. A late or unknown one is dropped."""

@@ -237,6 +237,15 @@ class Authority:
         finally:
             self.book.is_last = False
 
+    def coded(self, deferred: Deferred, rcode: int) -> Answered:
+        """Answer a deferred query with an rcode and nothing else."""
+        try:
+            question = parse_question(deferred.packet)
+        except MalformedMessage:
+            return self._bare(deferred.packet, deferred.transport, rcode)
+        client = self._client(question.edns, b"") if question.edns else self._plain
+        return self._coded(question, client, deferred.transport, rcode)
+
     def _answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
         is_udp = transport is Transport.UDP
         if not is_udp:

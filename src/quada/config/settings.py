@@ -1,0 +1,216 @@
+"""Every setting of quada, documented where it is defined.
+
+Adding one is adding a field here with `setting(default, "what it does")`: reading, checking,
+`quada config explain` and `docs/reference/settings.md` all follow from the field. A table that may
+appear several times (`[[zone]]`) is a tuple of its dataclass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+VERSION = 1
+
+
+def setting(default: Any, doc: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
+    """Define one setting: default, what it does, unit, and the values it may take."""
+    return field(default=default, metadata={"doc": doc, "unit": unit, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The processes: how many, as whom, where they keep things."""
+
+    workers: int = setting(0, "Worker processes a role; 0 is one a core.")
+    user: str = setting("", "User to become once sockets are bound; only root can.")
+    state_dir: str = setting("var", "Directory of store, event spool and control socket.")
+    log: str = setting("human", "Form of the server's own log.", choices=("human", "json"))
+    control: str = setting("", "Control socket; empty is `control.sock` in the state directory.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSettings:
+    """The event log, which is always on."""
+
+    keep_mib: int = setting(256, "Space for the event spool; the oldest goes first.", unit="MiB")
+    jsonl: str = setting("", "File that every event is also appended to as a JSON line.")
+    ring_records: int = setting(65_536, "Events a worker may be ahead of the collector.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthoritySection:
+    """The authoritative role."""
+
+    listen: tuple[str, ...] = setting((), "Addresses for UDP and TCP, `[::]:53` or `0.0.0.0:53`.")
+    listen_tls: tuple[str, ...] = setting((), "Addresses for DNS over TLS (RFC 7858).")
+    listen_https: tuple[str, ...] = setting((), "Addresses for DNS over HTTPS (RFC 8484).")
+    listen_quic: tuple[str, ...] = setting((), "Addresses for DNS over QUIC (RFC 9250).")
+    udp_payload_octets: int = setting(1232, "Largest UDP response.", unit="octets")
+    minimal_responses: bool = setting(True, "Leave addresses of NS and MX targets out of answers.")
+    nsid: str = setting("", "Name of this server, given to those who ask for NSID (RFC 5001).")
+    version: str = setting("", "Answer to version.bind; empty refuses.")
+    cookie_secret: str = setting(
+        "", "32 hex digits shared by all servers of a name (RFC 9018); empty makes one at start."
+    )
+    rrl_per_second: int = setting(
+        100, "Responses a second of one kind to one /56 or /24; 0 is no limit."
+    )
+    rrl_slip: int = setting(2, "Every so many limited responses one is sent truncated; 0 is none.")
+    tcp_idle_s: float = setting(10.0, "Idle time after which a connection ends.", unit="s")
+    tcp_connections: int = setting(4096, "Connections a listener and worker.")
+    tcp_per_network: int = setting(256, "Connections from one /56 or /24.")
+    allow_transfer: tuple[str, ...] = setting(
+        (), "Who may transfer zones: prefixes, or `key:NAME`; a zone's own list goes first."
+    )
+    allow_update: tuple[str, ...] = setting(
+        (), "Who may update zones (RFC 2136): prefixes, or `key:NAME`."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverSection:
+    """The recursive role."""
+
+    listen: tuple[str, ...] = setting((), "Addresses for UDP and TCP.")
+    listen_tls: tuple[str, ...] = setting((), "Addresses for DNS over TLS.")
+    listen_https: tuple[str, ...] = setting((), "Addresses for DNS over HTTPS.")
+    listen_quic: tuple[str, ...] = setting((), "Addresses for DNS over QUIC.")
+    allow: tuple[str, ...] = setting(
+        (), "Prefixes that may ask; empty is loopback and link-local addresses."
+    )
+    root_hints: str = setting("", "File of root hints; empty is the built-in list.")
+    trust_anchor: str = setting("", "File of trust anchors; empty is the root's built-in ones.")
+    dnssec: bool = setting(True, "Validate answers (RFC 4035).")
+    dns64: tuple[str, ...] = setting((), "Prefixes to synthesize AAAA in (RFC 6147).")
+    dns64_on_failure: str = setting(
+        "servfail",
+        "What a failed AAAA lookup gets where DNS64 could mask it.",
+        choices=("servfail", "synthesize"),
+    )
+    forward: tuple[str, ...] = setting(
+        (), "Resolvers to forward to instead of iterating, or `ZONE=ADDRESS`."
+    )
+    stub: tuple[str, ...] = setting((), "Authoritative servers of zones, `ZONE=ADDRESS`.")
+    policy_zone: str = setting("", "Zone file of response policy.")
+    local_zone: tuple[str, ...] = setting((), "Zones answered from files, `ZONE=FILE`.")
+    cache_mib: int = setting(128, "Memory for the cache of one worker.", unit="MiB")
+    serve_stale_s: int = setting(86_400, "How long expired data may be served.", unit="s")
+    families: str = setting(
+        "both", "Families to ask servers over.", choices=("both", "ipv6", "ipv4")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasSection:
+    """ALIAS targets (see docs/alias.md)."""
+
+    upstream: tuple[str, ...] = setting(
+        (), "Recursive resolvers to ask; empty is our own resolver role."
+    )
+    budget_ms: int = setting(500, "What a client query may wait in all.", unit="ms")
+    attempts: int = setting(2, "Lookups of one target before it counts as failed.")
+    spacing_ms: int = setting(200, "Wait before the next attempt joins.", unit="ms")
+    on_failure: str = setting("empty", "Answer when all has failed.", choices=("empty", "servfail"))
+    stale_max_s: int = setting(86_400, "How long old addresses may be served.", unit="s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSection:
+    """Certificate of the encrypted listeners."""
+
+    certificate: str = setting("", "PEM chain, leaf first; empty makes a self-signed one.")
+    key: str = setting("", "PEM key.")
+    names: tuple[str, ...] = setting((), "Names and addresses clients are told, to be covered.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSection:
+    """The store of zones, journal, keys and tokens."""
+
+    path: str = setting("", "SQLite file; empty serves zone files without a store.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSection:
+    """The HTTP API and console."""
+
+    listen: tuple[str, ...] = setting((), "Addresses, `[::1]:8080`; empty is off.")
+    url: str = setting("", "URL users reach it at, for links; empty is the first address.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneSection:
+    """One zone, `[[zone]]`."""
+
+    name: str = setting("", "The apex, `example.com`.")
+    role: str = setting(
+        "primary", "Where its data come from.", choices=("primary", "secondary", "catalog")
+    )
+    file: str = setting("", "Zone file; without one the zone is in the store.")
+    primaries: tuple[str, ...] = setting((), "Servers to transfer from, IPv6 first.")
+    key: str = setting("", "TSIG key to transfer with.")
+    allow_transfer: tuple[str, ...] = setting((), "Who may transfer it.")
+    allow_update: tuple[str, ...] = setting((), "Who may update it.")
+    also_notify: tuple[str, ...] = setting((), "Servers to notify of changes (RFC 1996).")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySection:
+    """One TSIG key, `[[key]]` (RFC 8945)."""
+
+    name: str = setting("", "The key's name.")
+    algorithm: str = setting("hmac-sha256", "HMAC algorithm.")
+    secret: str = setting("", "The secret in base64; never shown or logged.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberSection:
+    """One member of a pool, `[[pool.member]]`."""
+
+    address: str = setting("", "IPv6 or IPv4 address.")
+    weight: int = setting(1, "Share of answers; 0 drains.")
+    priority: int = setting(1, "Lower is preferred, for `failover`.")
+    label: str = setting("", "What people call it.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSection:
+    """One pool of addresses, `[[pool]]` (see docs/pools.md)."""
+
+    name: str = setting("", "Name that POOL records refer to.")
+    policy: str = setting(
+        "all", "Which healthy members answer.", choices=("all", "best", "weighted", "failover")
+    )
+    answers: int = setting(1, "How many, for `best` and `weighted`.")
+    ttl_s: int = setting(30, "Largest TTL of an answer.", unit="s")
+    probe: str = setting(
+        "tcp", "Health check.", choices=("tcp", "http", "https", "icmp", "dns", "none")
+    )
+    port: int = setting(0, "Port of the check; 0 is the probe's usual one.")
+    path: str = setting("/", "HTTP path.")
+    host: str = setting("", "HTTP host, and the name in the certificate.")
+    status: int = setting(200, "HTTP status of a healthy member.")
+    interval_s: float = setting(10.0, "Time between checks.", unit="s")
+    timeout_s: float = setting(2.0, "Time a check may take.", unit="s")
+    rise: int = setting(2, "Good checks in a row that bring a member back.")
+    fall: int = setting(3, "Bad checks in a row that take it out.")
+    member: tuple[MemberSection, ...] = setting((), "Its members.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of quada's settings, as one TOML file holds them."""
+
+    version: int = setting(VERSION, "Version of this file's form.")
+    server: ServerSettings = field(default_factory=ServerSettings)
+    events: EventSettings = field(default_factory=EventSettings)
+    authority: AuthoritySection = field(default_factory=AuthoritySection)
+    resolver: ResolverSection = field(default_factory=ResolverSection)
+    alias: AliasSection = field(default_factory=AliasSection)
+    tls: TlsSection = field(default_factory=TlsSection)
+    store: StoreSection = field(default_factory=StoreSection)
+    api: ApiSection = field(default_factory=ApiSection)
+    zone: tuple[ZoneSection, ...] = setting((), "Zones.")
+    key: tuple[KeySection, ...] = setting((), "TSIG keys.")
+    pool: tuple[PoolSection, ...] = setting((), "Pools.")

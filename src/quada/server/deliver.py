@@ -1,0 +1,103 @@
+"""What the supervisor delivers to workers, and what they report back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from quada.authority import Authority, PoolState
+    from quada.authority.alias import Expansion
+    from quada.zones import Change, Zone
+
+
+class PutZone(NamedTuple):
+    """Serve this version instead of any other."""
+
+    zone: Zone
+
+
+class ChangeZone(NamedTuple):
+    """Serve the version that this change makes of the present one."""
+
+    origin: bytes
+    change: Change
+
+
+class DropZone(NamedTuple):
+    """Stop serving a zone."""
+
+    origin: bytes
+
+
+class ExpireZone(NamedTuple):
+    """Answer SERVFAIL: the primaries were out of reach for too long."""
+
+    origin: bytes
+
+
+class AliasNews(NamedTuple):
+    """What the ALIAS keeper found."""
+
+    expansions: list[Expansion]
+
+
+class PoolNews(NamedTuple):
+    """A pool as it stands now."""
+
+    state: PoolState
+
+
+class Ready(NamedTuple):
+    """A worker serves."""
+
+    pid: int
+
+
+class AliasWanted(NamedTuple):
+    """A worker needs these targets looked up."""
+
+    targets: tuple[bytes, ...]
+
+
+class AliasAsked(NamedTuple):
+    """Queries used these targets since the last report."""
+
+    targets: tuple[bytes, ...]
+
+
+class ZoneNotified(NamedTuple):
+    """A NOTIFY came for a zone (RFC 1996)."""
+
+    origin: bytes
+    address: str
+
+
+class StoreChanged(NamedTuple):
+    """A worker has written to the store."""
+
+    origin: bytes
+
+
+Delivery = PutZone | ChangeZone | DropZone | ExpireZone | AliasNews | PoolNews
+Report = Ready | AliasWanted | AliasAsked | ZoneNotified | StoreChanged
+
+
+def apply_delivery(authority: Authority, delivery: Delivery) -> None:
+    """Do to an authority what a delivery says."""
+    if isinstance(delivery, PutZone):
+        authority.put(delivery.zone)
+    elif isinstance(delivery, ChangeZone):
+        served = authority.book.served.get(delivery.origin)
+        if served is not None:
+            authority.put(served.zone.changed(delivery.change))
+    elif isinstance(delivery, DropZone):
+        authority.drop(delivery.origin)
+    elif isinstance(delivery, ExpireZone):
+        authority.expire(delivery.origin)
+    elif isinstance(delivery, AliasNews):
+        if authority.book.aliases is not None:
+            for expansion in delivery.expansions:
+                authority.book.aliases.put(expansion)
+    else:
+        authority.book.pools[delivery.state.pool.name] = delivery.state
+        authority.forget()

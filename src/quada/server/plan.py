@@ -1,0 +1,204 @@
+"""What a run of the server is to do, worked out from its settings before it starts.
+
+Everything that can be wrong is found here, while nothing is bound yet.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import quada.wire.names as names
+from quada.authority import AliasSettings, AuthoritySettings
+from quada.authority.pool import Check, Member, Policy, Pool, Probe
+from quada.transport.tcp import StreamLimits
+from quada.wire.ask import Endpoint, Transport
+from quada.wire.faults import ConfigFault
+from quada.wire.limit import LimitSettings
+
+if TYPE_CHECKING:
+    from quada.config.settings import PoolSection, Settings, ZoneSection
+
+
+class Address(NamedTuple):
+    """Where to listen: presentation form and port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Listen(NamedTuple):
+    """One listener: address, and what is spoken there. UDP stands for UDP and TCP."""
+
+    address: Address
+    transport: Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZonePlan:
+    """One zone and where its data are."""
+
+    origin: bytes
+    section: ZoneSection
+
+    @property
+    def file(self) -> Path | None:
+        """The zone file, or None for a zone in the store."""
+        return Path(self.section.file) if self.section.file else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run: roles, listeners, zones, limits, places."""
+
+    settings: Settings
+    roles: tuple[str, ...]
+    authority_listen: tuple[Listen, ...]
+    resolver_listen: tuple[Listen, ...]
+    zones: tuple[ZonePlan, ...]
+    authority: AuthoritySettings
+    alias: AliasSettings
+    pools: tuple[Pool, ...]
+    stream_limits: StreamLimits
+    workers: int
+    state_dir: Path
+    tells_json: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def control_path(self) -> Path:
+        """The control socket."""
+        control = self.settings.server.control
+        return Path(control) if control else self.state_dir / "control.sock"
+
+    @property
+    def spool_dir(self) -> Path:
+        """The event spool."""
+        return self.state_dir / "events"
+
+
+def read_address(text: str, default_port: int = 53) -> Address:
+    """Read `[2001:db8::1]:53`, `2001:db8::1` or `192.0.2.1:53`. Raises: ConfigFault."""
+    host, port = text, ""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+        number = int(port) if port else default_port
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65535:
+        raise ConfigFault(
+            f"{text!r} is not an address to listen at",
+            place="listen",
+            remedy="write [::1]:5300 or 127.0.0.1:5300",
+        )
+    return Address(host, number)
+
+
+def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = False) -> Plan:
+    """Work out a plan. Raises: ConfigFault for what cannot be."""
+    authority, resolver = settings.authority, settings.resolver
+    zones = []
+    for number, section in enumerate(settings.zone):
+        if not section.name:
+            raise ConfigFault("a zone has no name", place=f"zone[{number}].name")
+        zones.append(ZonePlan(origin=names.from_text(section.name).lower(), section=section))
+    return Plan(
+        settings=settings,
+        roles=roles,
+        authority_listen=_listeners(authority) if "authority" in roles else (),
+        resolver_listen=_listeners(resolver) if "resolver" in roles else (),
+        zones=tuple(zones),
+        authority=AuthoritySettings(
+            udp_payload_octets=max(512, min(4096, authority.udp_payload_octets)),
+            is_minimal=authority.minimal_responses,
+            nsid=authority.nsid.encode(),
+            version=authority.version,
+            cookie_secret=_secret(authority.cookie_secret),
+            limit=LimitSettings(authority.rrl_per_second, authority.rrl_slip),
+        ),
+        alias=_alias(settings),
+        pools=tuple(_pool(one) for one in settings.pool),
+        stream_limits=StreamLimits(
+            idle_s=authority.tcp_idle_s,
+            connections_max=authority.tcp_connections,
+            per_network_max=authority.tcp_per_network,
+        ),
+        workers=settings.server.workers or len(os.sched_getaffinity(0)),
+        state_dir=Path(settings.server.state_dir),
+        tells_json=tells_json,
+    )
+
+
+def _listeners(section: object) -> tuple[Listen, ...]:
+    out = []
+    for name, transport, port in (
+        ("listen", Transport.UDP, 53),
+        ("listen_tls", Transport.DOT, 853),
+        ("listen_https", Transport.DOH, 443),
+        ("listen_quic", Transport.DOQ, 853),
+    ):
+        addresses = [read_address(text, port) for text in getattr(section, name)]
+        out += [Listen(address, transport) for address in addresses]
+    return tuple(out)
+
+
+def _secret(text: str) -> bytes:
+    if not text:
+        return secrets.token_bytes(16)
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:
+        secret = b""
+    if len(secret) != 16:
+        raise ConfigFault(
+            "the cookie secret is not 32 hex digits",
+            place="authority.cookie_secret",
+            remedy="make one with `openssl rand -hex 16`",
+        )
+    return secret
+
+
+def _alias(settings: Settings) -> AliasSettings:
+    alias = settings.alias
+    upstreams = []
+    for text in alias.upstream:
+        address = read_address(text)
+        upstreams.append(Endpoint(address.host, address.port))
+    return AliasSettings(
+        upstreams=tuple(upstreams),
+        budget_s=alias.budget_ms / 1000,
+        attempts=max(1, min(5, alias.attempts)),
+        spacing_s=alias.spacing_ms / 1000,
+        stale_max_s=alias.stale_max_s,
+        is_failure_empty=alias.on_failure == "empty",
+    )
+
+
+def _pool(section: PoolSection) -> Pool:
+    return Pool(
+        name=section.name,
+        members=tuple(
+            Member(address=m.address, weight=m.weight, priority=m.priority, label=m.label)
+            for m in section.member
+        ),
+        check=Check(
+            probe=Probe(section.probe), port=section.port, path=section.path, host=section.host,
+            status=section.status, interval_s=section.interval_s, timeout_s=section.timeout_s,
+            rise=section.rise, fall=section.fall,
+        ),
+        policy=Policy(section.policy),
+        answer_count=section.answers,
+        ttl_s=section.ttl_s,
+    )  # fmt: skip
