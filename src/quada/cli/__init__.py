@@ -13,9 +13,16 @@ import typer
 
 VERBS = {
     "check": "check",
+    "config": "config",
+    "demo": "demo",
     "import": "importing",
     "query": "query",
+    "reload": "status",
     "reverse": "reverse",
+    "serve": "serve",
+    "status": "status",
+    "stop": "status",
+    "tail": "tail",
 }
 """Verb to module of this package."""
 
@@ -34,9 +41,9 @@ def root() -> None:
 
 def load(verb: str = "") -> typer.Typer:
     """Give the command with one verb, or with all of them where none (or no known one) is named."""
-    for name, module in VERBS.items():
-        if name == verb or verb not in VERBS:
-            importlib.import_module(f"quada.cli.{module}").register(app)
+    wanted = {VERBS[verb]} if verb in VERBS else dict.fromkeys(VERBS.values())
+    for module in wanted:
+        importlib.import_module(f"quada.cli.{module}").register(app)
     return app
 
 

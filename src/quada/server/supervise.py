@@ -80,12 +80,15 @@ class Supervisor:
         self._pool_watch = PoolWatch(self._pools, self.deliver)
         self._certificate: Certificate | None = None
 
-    def run(self, progress: Callable[[str, int, float], None] | None = None) -> None:
-        """Load, bind, fork and serve. Raises: ConfigFault, DataFault, ReachFault before serving."""
-        plan = self._plan
-        plan.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    def load(self, progress: Callable[[str, int, float], None] | None = None) -> None:
+        """Load zones. Raises: DataFault for one that is not good."""
         for zone in self._files.load_all(progress):
             self._authority.put(zone)
+
+    def run(self) -> None:
+        """Bind, fork and serve. Raises: ConfigFault and ReachFault before anything serves."""
+        plan = self._plan
+        plan.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         listeners = plan.authority_listen
         if not listeners and "authority" in plan.roles:
             raise ConfigFault(

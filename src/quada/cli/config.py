@@ -1,0 +1,112 @@
+"""`quada config`: check, explain and show settings."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quada.cli.output import faults_exit, print_json
+from quada.config.load import Known, known_settings, read_settings
+from quada.wire.faults import ConfigFault
+
+_ConfigFile = Annotated[Path, typer.Argument(help="TOML configuration.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    group = typer.Typer(help="Check, explain and show settings.", no_args_is_help=True)
+    group.command("check")(check)
+    group.command("explain")(explain)
+    group.command("show")(show)
+    app.add_typer(group, name="config")
+
+
+def check(file: _ConfigFile) -> None:
+    """Say whether a server would start with this configuration; exit code 2 where not."""
+    from quada.server.plan import make_plan
+
+    with faults_exit():
+        settings = read_settings(_text(file), str(file))
+        make_plan(settings, roles=("authority", "resolver"))
+        typer.echo(f"{file}: good")
+
+
+def explain(
+    key: Annotated[str, typer.Argument(help="A setting, or the start of some.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what a setting does, its type, unit, default and choices."""
+    with faults_exit(as_json=as_json):
+        known = known_settings()
+        found = [one for one in known if one.path == key] or [
+            one for one in known if one.path.startswith(key)
+        ]
+        if not found:
+            near = difflib.get_close_matches(key, [one.path for one in known], 1, 0.4)
+            raise ConfigFault(
+                f"there is no setting {key}",
+                place=key,
+                remedy=f"did you mean {near[0]}?" if near else "`quada config explain` lists all",
+            )
+        if as_json:
+            print_json([one._asdict() for one in found])
+            return
+        for one in found:
+            typer.echo(f"{one.path} ({describe(one)})")
+            typer.echo(f"    {one.doc}")
+
+
+def show(
+    file: Annotated[Path | None, typer.Argument(help="TOML configuration.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show the settings in effect, and which come from the file; secrets are left out."""
+    with faults_exit(as_json=as_json):
+        text = _text(file) if file else ""
+        data = asdict(read_settings(text, str(file or "")))
+        defaults = asdict(read_settings(""))
+        for key in data["key"]:
+            key["secret"] = "(not shown)"
+        if data["authority"]["cookie_secret"]:
+            data["authority"]["cookie_secret"] = "(not shown)"
+        if as_json:
+            print_json(data)
+            return
+        for table, values in data.items():
+            if not isinstance(values, dict):
+                continue
+            for name, value in values.items():
+                source = "default" if value == defaults[table][name] else str(file)
+                typer.echo(f"{table}.{name} = {value!r}  # {source}")
+        for table in ("zone", "key", "pool"):
+            for value in data[table]:
+                typer.echo(f"[[{table}]] {value}")
+
+
+def describe(one: Known) -> str:
+    """Say a setting's type, unit, choices and default in a few words."""
+    words = [one.kind]
+    if one.unit:
+        words.append(f"in {one.unit}")
+    if one.choices:
+        words.append("one of " + ", ".join(one.choices))
+    return f"{'; '.join(words)}; default {_plain(one.default)}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return "empty" if not value else ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value != "" else "empty"
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise ConfigFault(f"cannot read it: {error.strerror}", place=str(file)) from error

@@ -1,0 +1,41 @@
+"""`quada demo`: what `make run` starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quada.cli.output import faults_exit
+from quada.cli.serve import run_server
+from quada.config.load import read_settings
+
+_DEMO = Path(__file__).parent.parent / "demo"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("demo")(demo)
+
+
+def demo(
+    state_dir: Annotated[Path, typer.Option(help="Where the demo keeps its state.")] = Path("var"),
+    port: Annotated[int, typer.Option(help="Port for UDP and TCP on [::] and 0.0.0.0.")] = 5300,
+) -> None:
+    """Serve demo zones on high ports, without root."""
+    from dataclasses import replace
+
+    with faults_exit():
+        settings = read_settings((_DEMO / "quada.toml").read_text(), str(_DEMO / "quada.toml"))
+        zones = tuple(replace(zone, file=str(_DEMO / zone.file)) for zone in settings.zone)
+        settings = replace(
+            settings,
+            zone=zones,
+            server=replace(settings.server, state_dir=str(state_dir)),
+            authority=replace(settings.authority, listen=(f"[::]:{port}", f"0.0.0.0:{port}")),
+        )
+        typer.echo(f"try: dig -p {port} @::1 app.example.com AAAA")
+        typer.echo(f"     dig -p {port} @::1 -x 2001:db8:1::80")
+        typer.echo(f"     .venv/bin/quada tail --state-dir {state_dir}")
+        run_server(settings, ("authority",), as_json=False)
