@@ -255,6 +255,18 @@ def make_zone() -> Callable[[str, str], Zone]:
 
 
 @pytest.fixture(scope="session")
+def make_keys() -> Callable[[list[Key]], KeySet]:
+    """Give the use of keys as a zone at rest has it."""
+    return key_set
+
+
+@pytest.fixture
+def empty_world() -> World:
+    """Give a world without zones and anchors."""
+    return World()
+
+
+@pytest.fixture(scope="session")
 def make_world() -> Callable[..., World]:
     """Give a maker of signed worlds: `.` and `example.` signed, `plain.` and below unsigned."""
 
