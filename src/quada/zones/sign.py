@@ -60,7 +60,8 @@ class SigningKey(NamedTuple):
 class KeySet(NamedTuple):
     """The keys of one moment: what the apex publishes, and who signs what.
 
-    `key_signers` sign DNSKEY, CDS and CDNSKEY (RFC 7344 4.1); `zone_signers` all the rest.
+    `key_signers` sign DNSKEY, `zone_signers` all the rest. CDS and CDNSKEY are signed by both: by
+    the former because the parent wants it (RFC 7344 4.1), by the latter because resolvers do.
     """
 
     dnskeys: tuple[bytes, ...]
@@ -70,6 +71,16 @@ class KeySet(NamedTuple):
     cds: tuple[bytes, ...] = ()
     cdnskeys: tuple[bytes, ...] = ()
     dnskey_signatures: tuple[bytes, ...] = ()  # made elsewhere, by an offline KSK
+
+    def signers(self, rdtype: int, *, is_apex: bool) -> tuple[SigningKey, ...]:
+        """Give who signs an RRset."""
+        if not is_apex or rdtype not in KEY_TYPES:
+            return self.zone_signers
+        if rdtype == codes.DNSKEY:
+            return self.key_signers
+        return tuple(
+            {(s.algorithm, s.tag): s for s in self.key_signers + self.zone_signers}.values()
+        )
 
 
 class Task(NamedTuple):
@@ -121,11 +132,11 @@ def sign_tasks(
     """Sign RRsets, in order. Plain arithmetic: the part worth spreading over processes."""
     out = []
     for task in tasks:
-        is_key = task.rrset.rdtype in KEY_TYPES and task.owner == origin
-        if task.rrset.rdtype == codes.DNSKEY and is_key and keys.dnskey_signatures:
+        rdtype, is_apex = task.rrset.rdtype, task.owner == origin
+        if rdtype == codes.DNSKEY and is_apex and keys.dnskey_signatures:
             out.append(keys.dnskey_signatures)
             continue
-        signers = keys.key_signers if is_key else keys.zone_signers
+        signers = keys.signers(rdtype, is_apex=is_apex)
         out.append(rrsigs(origin, task, signers, policy, now_s))
     return out
 
@@ -274,7 +285,6 @@ class _Planner:
         self.kept: dict[bytes, dict[int, tuple[bytes, ...]]] = {}
         self.tasks: list[Task] = []
         self.extras = self._extras()
-        self.key_tags = _tags(keys.key_signers)
         self.zone_tags = _tags(keys.zone_signers)
 
     def plan(self, touched: Iterable[bytes] | None) -> Plan:
@@ -488,8 +498,9 @@ class _Planner:
         for rrset in self._authoritative(owner, node):
             rdtype = rrset.rdtype
             there = had.get(rdtype, ())
-            is_key = rdtype in KEY_TYPES and owner == self.origin
-            tags = self.key_tags if is_key else self.zone_tags
+            tags = self.zone_tags
+            if owner == self.origin:
+                tags = _tags(self.keys.signers(rdtype, is_apex=True))
             is_good = (
                 there
                 and (owner, rdtype) not in self.renew

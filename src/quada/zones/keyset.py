@@ -1,0 +1,211 @@
+"""From a rollover's state to what is served: key sets to sign with, the world the gate must please.
+
+Also how a state is written down (JSON), so that it outlives the process.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import quada.zones.signature as signature
+from quada.wire.faults import DataFault
+from quada.zones.gate import World
+from quada.zones.keys import KeyRole
+from quada.zones.rollover import Keys, Ring, State, View
+from quada.zones.sign import KeySet, SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quada.zones.keys import Key
+    from quada.zones.rollover import Ids, KeyId, RolloverPolicy
+
+# RFC 8078 4: what asks the parent to remove every DS.
+CDS_DELETE: Final = b"\x00\x00\x00\x00\x00"
+CDNSKEY_DELETE: Final = b"\x00\x00\x03\x00\x00"
+_FORM: Final = 1  # of the JSON below; a later form reads the earlier ones
+
+
+def key_set(
+    state: State, keys: Mapping[KeyId, Key], policy: RolloverPolicy, origin: bytes
+) -> KeySet | None:
+    """Give the keys to publish and sign with; None where the zone is to be unsigned.
+
+    Raises: DataFault where a key that must sign has no private half here.
+    """
+
+    def signing(ring: Ring) -> SigningKey:
+        key = keys[ring.key]
+        return SigningKey(*ring.key, key.signer())
+
+    published = [ring for ring in state.rings if ring.is_published]
+    if not published:
+        return None
+    cds, cdnskeys = _child_ds(state, published, origin)
+    return KeySet(
+        dnskeys=tuple(sorted(ring.dnskey for ring in published)),
+        key_signers=tuple(signing(ring) for ring in published if ring.signs_keys),
+        zone_signers=tuple(signing(ring) for ring in state.rings if ring.signs_zone),
+        dnskey_ttl=policy.dnskey_ttl_s,
+        cds=cds,
+        cdnskeys=cdnskeys,
+    )
+
+
+def _child_ds(
+    state: State, published: list[Ring], origin: bytes
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Compose CDS and CDNSKEY (RFC 7344 3), with SHA-256 digests (RFC 8624 3.3)."""
+    wanted = sorted(ring.dnskey for ring in state.rings if ring.wants_ds)
+    if wanted:
+        made = (signature.ds_rdata(origin, dnskey) for dnskey in wanted)
+        return tuple(ds for ds in made if ds is not None), tuple(wanted)
+    if not state.is_signed and state.ds_seen and published:
+        return (CDS_DELETE,), (CDNSKEY_DELETE,)
+    return (), ()
+
+
+def world(state: State, origin: bytes) -> World:
+    """Give what resolvers may hold, for the gate: DNSKEY RRsets and DS sets."""
+    dnskeys = {ring.key: ring.dnskey for ring in state.rings}
+
+    def rdatas(keys: Ids) -> tuple[bytes, ...]:
+        return tuple(sorted(dnskeys[key] for key in keys if key in dnskeys))
+
+    def digests(keys: Ids) -> tuple[bytes, ...]:
+        made = (signature.ds_rdata(origin, dnskey) for dnskey in rdatas(keys))
+        return tuple(ds for ds in made if ds is not None)
+
+    held = [view.content for view in state.dnskeys if isinstance(view.content, Keys)]
+    ds = [view.content for view in state.ds if isinstance(view.content, frozenset)]
+    return World(
+        tuple(rdatas(keys.published) for keys in held if keys.published),
+        tuple(dict.fromkeys(digests(keys) for keys in (*ds, state.ds_asked))),
+    )
+
+
+def ds_ids(state: State, origin: bytes, ds: frozenset[bytes]) -> Ids:
+    """Tell which of our keys a DS set at the parent names; what names none is (0, its tag)."""
+    out = set()
+    for rdata in ds:
+        known = [
+            ring.key
+            for ring in state.rings
+            if len(rdata) > 4 and signature.ds_rdata(origin, ring.dnskey, rdata[3]) == rdata
+        ]
+        out.add(known[0] if known else (0, int.from_bytes(rdata[:2], "big")))
+    return frozenset(out)
+
+
+# -------------------------------------------------------------------------------- written down
+
+
+def write_state(state: State) -> str:
+    """Write a state as JSON."""
+    return json.dumps(
+        {
+            "form": _FORM,
+            "is_signed": state.is_signed,
+            "rings": [_ring_json(ring) for ring in state.rings],
+            "dnskeys": [_view_json(view) for view in state.dnskeys],
+            "signatures": [_view_json(view) for view in state.signatures],
+            "ds": [_view_json(view) for view in state.ds],
+            "ds_seen": None if state.ds_seen is None else _ids_json(state.ds_seen),
+            "ds_asked": _ids_json(state.ds_asked),
+        }
+    )
+
+
+def read_state(text: str) -> State:
+    """Read what `write_state` wrote. Raises DataFault for anything else."""
+    try:
+        made = json.loads(text)
+        if made["form"] != _FORM:
+            raise DataFault(f"key state has form {made['form']}", remedy="use a newer quada")
+        return State(
+            rings=tuple(_read_ring(ring) for ring in made["rings"]),
+            dnskeys=tuple(_read_keys_view(view) for view in made["dnskeys"]),
+            signatures=tuple(_read_ids_view(view) for view in made["signatures"]),
+            ds=tuple(_read_ids_view(view) for view in made["ds"]),
+            ds_seen=None if made["ds_seen"] is None else _read_ids(made["ds_seen"]),
+            ds_asked=_read_ids(made["ds_asked"]),
+            is_signed=made["is_signed"],
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as fault:
+        raise DataFault(f"key state cannot be read: {fault!r}") from None
+
+
+def _ring_json(ring: Ring) -> dict[str, Any]:
+    fields = ring._asdict()
+    return {**fields, "key": list(ring.key), "role": str(ring.role), "dnskey": ring.dnskey.hex()}
+
+
+def _read_ring(made: dict[str, Any]) -> Ring:
+    algorithm, tag = made["key"]
+    return Ring(
+        **{
+            **made,
+            "key": (algorithm, tag),
+            "role": KeyRole(made["role"]),
+            "dnskey": bytes.fromhex(made["dnskey"]),
+        }
+    )
+
+
+def _view_json(view: View) -> dict[str, Any]:
+    content = view.content
+    if isinstance(content, Keys):
+        published, signed_by = _ids_json(content.published), _ids_json(content.signed_by)
+        return {"published": published, "signed_by": signed_by, "until_s": view.until_s}
+    return {"keys": _ids_json(content), "until_s": view.until_s}
+
+
+def _read_keys_view(made: dict[str, Any]) -> View:
+    keys = Keys(_read_ids(made["published"]), _read_ids(made["signed_by"]))
+    return View(keys, made["until_s"])
+
+
+def _read_ids_view(made: dict[str, Any]) -> View:
+    return View(_read_ids(made["keys"]), made["until_s"])
+
+
+def _ids_json(ids: Ids) -> list[list[int]]:
+    return [list(key) for key in sorted(ids)]
+
+
+def _read_ids(made: list[list[int]]) -> Ids:
+    return frozenset((int(algorithm), int(tag)) for algorithm, tag in made)
+
+
+def describe(state: State) -> list[dict[str, Any]]:
+    """Tell each key's part in words that operators know (RFC 7583 3.1), for status and JSON."""
+    out = []
+    current = [v for v in state.dnskeys if isinstance(v.content, Keys) and v.content.published]
+    for ring in state.rings:
+        known = all(ring.key in v.content.published for v in current if isinstance(v.content, Keys))
+        out.append(
+            {
+                "tag": ring.key[1],
+                "algorithm": signature.ALGORITHM_NAMES.get(ring.key[0], str(ring.key[0])),
+                "role": str(ring.role),
+                "state": _stage(ring, is_known=known),
+                "signs_zone": ring.signs_zone,
+                "signs_keys": ring.signs_keys,
+                "has_ds": state.ds_seen is not None and ring.key in state.ds_seen,
+                "wants_ds": ring.wants_ds,
+                "made_at": ring.made_at,
+            }
+        )
+    return out
+
+
+def _stage(ring: Ring, *, is_known: bool) -> str:
+    does_its_part = ring.signs_zone or (ring.role is KeyRole.KSK and ring.wants_ds)
+    if not ring.is_staying:
+        return "retired" if not ring.is_idle else "removed"
+    if not ring.is_published:
+        return "generated"
+    if does_its_part:
+        return "active"
+    return "ready" if is_known else "published"
