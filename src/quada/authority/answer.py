@@ -47,6 +47,7 @@ _ENCRYPTED: Final = frozenset((Transport.DOT, Transport.DOH, Transport.DOQ))
 _SILENCE: Final = b""
 _CLASS_IN: Final = b"\x00\x01"
 _TYPE_OPT: Final = b"\x00\x29"
+_TRANSFERS: Final = (b"\x00\xfb", b"\x00\xfc")  # IXFR, AXFR
 _DEFAULT_LIMIT: Final = LimitSettings()
 
 
@@ -89,6 +90,17 @@ class Body(NamedTuple):
     is_nodata: bool
     is_momentary: bool
     may_keep: bool
+
+
+class Template(NamedTuple):
+    """An answer for every name of one length under one anchor: before and after the question.
+
+    `tail` is the event's, up to where the question name goes.
+    """
+
+    head: bytes
+    rest: bytes
+    tail: bytes
 
 
 class Client(NamedTuple):
@@ -174,6 +186,7 @@ class Authority:
         self.book = ExpandingBook(aliases, pools if pools is not None else {}, chance)
         self._stream_answers: dict[bytes, Answered] = {}
         self._bodies: dict[bytes, Body] = {}
+        self._templates: dict[tuple[bytes, bytes], Template] = {}
         self._clients: dict[bytes, Client] = {}
         self._momentary: list[bytes] = []
         self._expired: set[bytes] = set()
@@ -204,6 +217,7 @@ class Authority:
         self.answers.clear()
         self._stream_answers.clear()
         self._bodies.clear()
+        self._templates.clear()
 
     def begin(self, now_ns: int) -> None:
         """Take the time; answers that may change by the second go when it does."""
@@ -272,6 +286,10 @@ class Authority:
         if body is None:
             if not _is_name(qname) or fixed[2:] != _CLASS_IN or fixed[:2] == _TYPE_OPT:
                 return self._unusual(packet, peer, transport)
+            question = packet[12 : end + 4]
+            absent = self._absent(qname, fixed, rd, client, transport, question)
+            if absent is not None:
+                return absent
             found = self._body(qname, fixed, client)
             if isinstance(found, Wanted):
                 return Deferred(packet, peer, transport, Lookup(found))
@@ -326,10 +344,6 @@ class Authority:
         zone = self.book.zone_for(qname, qtype)
         if zone is not None and zone.origin in self._expired:
             return _failure(codes.SERVFAIL, _EDE_NOT_READY, client)
-        if zone is not None and qname not in zone.nodes:
-            quick = self._absent(zone, qname, qtype, client)
-            if quick is not None:
-                return quick
         result = find_answer(
             self.book, qname, qtype, is_do=client.is_do, is_full=not self.settings.is_minimal
         )
@@ -347,33 +361,54 @@ class Authority:
             self._bodies[qname + fixed + client.key] = body
         return body
 
-    def _absent(self, zone: Served, qname: bytes, qtype: int, client: Client) -> Body | None:
-        """Answer for a name that does not exist, from what its kind has in common.
+    def _absent(
+        self,
+        qname: bytes,
+        fixed: bytes,
+        rd: int,
+        client: Client,
+        transport: Transport,
+        question: bytes,
+    ) -> Answered | None:
+        """Answer for a name that does not exist from what all names of its kind have in common.
 
-        None where a cut, a DNAME or a wildcard with more to say is above it.
+        None for a name that exists, or where a cut, a DNAME or an expired zone is above it.
         """
+        zone = self.book.zone_for(qname)
+        if zone is None or qname in zone.nodes or zone.origin in self._expired:
+            return None
         if (zone.cuts or zone.dnames) and zone.cut_above(qname) is not None:
+            return None
+        if fixed[:2] in _TRANSFERS:
             return None
         encloser = zone.closest_encloser(qname)
         wildcard = b"\x01*" + encloser
-        prefix_octets = len(qname) - len(encloser)
-        if zone.node(wildcard) is None:
-            return self._nxdomain(zone, qname, encloser, client)
-        if zone.chain is not None and client.is_do:
-            return None
-        key = (wildcard, qtype, client.key, prefix_octets)
-        known: Body | None = zone.synthesized.get(key)
-        if known is not None:
-            return known
-        result = find_answer(
-            self.book, qname, qtype, is_do=client.is_do, is_full=not self.settings.is_minimal
-        )
-        if result.wanted is not None or result.is_momentary:
-            return None
-        body = _compose(qname, result, client, may_keep=False)
-        if len(zone.synthesized) < _OPTS_MAX:
-            zone.synthesized[key] = body
-        return body
+        is_wild = zone.node(wildcard) is not None
+        if client.is_do and zone.chain is not None:
+            if is_wild:
+                return None
+            body = self._nxdomain(zone, qname, encloser, client)
+            return self._finish(body, question, qname, fixed, rd, client, transport)
+        kind = bytes((len(qname), rd >> 8, transport)) + fixed + client.key
+        key = (wildcard if is_wild else zone.origin, kind)
+        template = self._templates.get(key)
+        if template is None:
+            if is_wild:
+                made = self._body(qname, fixed, client)
+                if not isinstance(made, Body) or made.is_momentary:
+                    return None
+                body = made
+            else:
+                body = self._nxdomain(zone, qname, encloser, client)
+            response, tail = self._finish(body, question, qname, fixed, rd, client, transport)
+            at = 10 + len(question)
+            template = Template(response[:10], response[at:], event.before_name(tail))
+            if len(response) + 2 <= edns.MIN_PAYLOAD_OCTETS:
+                if len(self._templates) >= _OPTS_MAX:
+                    self._templates.clear()
+                self._templates[key] = template
+        head, rest, tail = template
+        return head + question + rest, event.with_name(tail, qname)
 
     def _nxdomain(self, zone: Served, qname: bytes, encloser: bytes, client: Client) -> Body:
         prefix_octets = len(qname) - len(zone.origin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import quada.wire.codes as codes
 import quada.wire.names as names
@@ -35,7 +35,6 @@ class Served:
         "nxdomains",
         "origin",
         "soa",
-        "synthesized",
         "zone",
     )
 
@@ -55,9 +54,8 @@ class Served:
         self.has_expansions = False
         self._survey(zone.nodes)
         self.chain: NsecChain | Nsec3Chain | None = self._chain()
-        # Bodies by prefix length, and by wildcard, type, DO and prefix length (see `answer`).
+        # SOA and its signatures for names that do not exist, by what lies before the apex.
         self.nxdomains: dict[int, tuple[bytes, int]] = {}
-        self.synthesized: dict[tuple[bytes, int, bytes, int], Any] = {}
         if self.chain is not None and self.has_expansions:
             raise DataFault(
                 "a signed zone holds ALIAS or POOL records",
@@ -94,10 +92,13 @@ class Served:
 
     def closest_encloser(self, name: bytes) -> bytes:
         """Give the longest existing ancestor of a name that does not exist (RFC 4592 3.3.1)."""
+        nodes, hidden = self.nodes, self.hidden
+        at = name[0] + 1
         while True:
-            name = names.parent(name)
-            if self.node(name) is not None or name == self.origin:
-                return name
+            ancestor = name[at:]
+            if ancestor in nodes and ancestor not in hidden:
+                return ancestor
+            at += name[at] + 1
 
     def signatures(self, node: Node, rdtype: int) -> tuple[bytes, ...]:
         """Give the RRSIGs at a node that cover a type."""

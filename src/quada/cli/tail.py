@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from quada.cli.output import faults_exit
-from quada.telemetry.event import RECORD_OCTETS, Event, parse_record, provenance_names
+from quada.telemetry.event import Event, parse_record, provenance_names
 from quada.wire.faults import ConfigFault, ReachFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_PAUSE_S = 0.05
 
 
 def register(app: typer.Typer) -> None:
@@ -44,15 +47,14 @@ def tail(
 
 def line(event: Event) -> str:
     """Write an event as one line for people."""
-    time = event.to_json()["time"]
+    data = event.to_json()
     stream = event.role.name.lower() if event.role else "-"
     family = f"IPv{event.family}" if event.family else "-"
     transport = event.transport.name if event.transport else "-"
-    data = event.to_json()
     outcome = "silent" if event.rcode is None else data.get("rcode", "-")
     if event.is_nodata:
         outcome = "NODATA"
-    words = [time, f"{stream:13}", family, f"{transport:3}", event.client or "-"]
+    words = [data["time"], f"{stream:13}", family, f"{transport:3}", event.client or "-"]
     words += [event.qname or "-", str(data.get("qtype", "-")), str(outcome)]
     if event.provenance:
         words.append("+".join(provenance_names(event.provenance)))
@@ -82,27 +84,24 @@ def _predicate(role: str) -> Callable[[Event], bool]:
 
 
 def _events(state_dir: Path, last: int, *, follow: bool) -> Iterator[Event]:
-    from quada.server.collector import read_spool
+    from quada.server.ring import open_rings, split
 
-    path = state_dir / "events.sock"
-    with socket.socket(socket.AF_UNIX) as sock:
-        if follow:
-            try:
-                sock.connect(str(path))
-            except OSError as error:
-                raise ReachFault(
-                    f"no server answers: {error.strerror}",
-                    place=str(path),
-                    remedy="start one, or name its state directory with --state-dir",
-                ) from error
-        for record in read_spool(state_dir / "events", last):
-            yield parse_record(record)
-        if not follow:
-            return
-        buffer = b""
-        while octets := sock.recv(1 << 16):
-            buffer += octets
-            whole = len(buffer) // RECORD_OCTETS * RECORD_OCTETS
-            for at in range(0, whole, RECORD_OCTETS):
-                yield parse_record(buffer[at : at + RECORD_OCTETS])
-            buffer = buffer[whole:]
+    directory = state_dir / "events"
+    readers = open_rings(directory, back=last)
+    if not readers:
+        raise ReachFault(
+            "no events are kept here",
+            place=str(directory),
+            remedy="start a server, or name its state directory with --state-dir",
+        )
+    events = [parse_record(record) for reader in readers for record in split(reader.take())]
+    yield from sorted(events, key=lambda event: event.at_ns)[-last:] if last else []
+    while follow:
+        time.sleep(_PAUSE_S)
+        events = [parse_record(record) for reader in readers for record in split(reader.take())]
+        yield from sorted(events, key=lambda event: event.at_ns)
+        lost = sum(reader.lost_count for reader in readers)
+        if lost:
+            typer.echo(f"quada: {lost} events went by too fast to show", err=True)
+            for reader in readers:
+                reader.lost_count = 0

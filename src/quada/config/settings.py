@@ -33,9 +33,8 @@ class ServerSettings:
 class EventSettings:
     """The event log, which is always on."""
 
-    keep_mib: int = setting(256, "Space for the event spool; the oldest goes first.", unit="MiB")
+    keep_mib: int = setting(64, "Space for events; the oldest goes first.", unit="MiB")
     jsonl: str = setting("", "File that every event is also appended to as a JSON line.")
-    ring_records: int = setting(65_536, "Events a worker may be ahead of the collector.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,8 +79,8 @@ class Plan:
         return Path(control) if control else self.state_dir / "control.sock"
 
     @property
-    def spool_dir(self) -> Path:
-        """The event spool."""
+    def events_dir(self) -> Path:
+        """The event rings."""
         return self.state_dir / "events"
 
 

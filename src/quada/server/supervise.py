@@ -24,7 +24,6 @@ import structlog
 import quada.wire.names as names
 from quada.authority import Authority, PoolState, View
 from quada.server.channel import Channel
-from quada.server.collector import Collector, Spool
 from quada.server.control import Control
 from quada.server.deliver import (
     AliasAsked,
@@ -37,10 +36,11 @@ from quada.server.deliver import (
 )
 from quada.server.lookups import Lookups
 from quada.server.pools import PoolWatch
-from quada.server.ring import Ring
+from quada.server.ring import Ring, ring_path
 from quada.server.sockets import bind, has_ipv6
 from quada.server.worker import AuthorityWorker
 from quada.server.zonefiles import ZoneFiles
+from quada.telemetry.event import RECORD_OCTETS
 from quada.transport.tls import Certificate, make_certificate
 from quada.wire.ask import Transport
 from quada.wire.faults import ConfigFault, DataFault
@@ -97,12 +97,16 @@ class Supervisor:
         self._certificate = self._load_certificate(listeners)
         self._bound, self._listening = bind(listeners, plan.workers)
         _become(plan.settings.server.user, plan.state_dir)
-        records = plan.settings.events.ring_records
-        self._rings = [Ring(records) for _ in range(plan.workers)]
+        records = (plan.settings.events.keep_mib << 20) // RECORD_OCTETS // plan.workers
+        self._rings = [
+            Ring(ring_path(plan.events_dir, "authority", index), records)
+            for index in range(plan.workers)
+        ]
         # Zones are shared with workers by fork; a collection would touch, and so copy, all of them.
         gc.collect()
         gc.freeze()
-        self._fork_collector()
+        if plan.settings.events.jsonl:
+            self._fork_collector()
         for index in range(plan.workers):
             self._fork_worker(index)
         asyncio.run(self._main())
@@ -248,18 +252,15 @@ class Supervisor:
 
     def _fork_collector(self) -> None:
         plan = self._plan
-        events = plan.settings.events
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             status = 1
             with contextlib.suppress(BaseException):
                 _die_with(parent)
-                spool = Spool(plan.spool_dir, events.keep_mib << 20)
-                jsonl = plan.state_dir / events.jsonl if events.jsonl else None
-                asyncio.run(
-                    _collect(Collector(self._rings, spool, plan.state_dir / "events.sock", jsonl))
-                )
+                from quada.server.collector import collect
+
+                asyncio.run(collect(plan.events_dir, plan.state_dir / plan.settings.events.jsonl))
                 status = 0
             os._exit(status)
         self._collector_pid = pid
@@ -300,8 +301,9 @@ class Supervisor:
         for pid in pids:
             _signal(pid, signal.SIGTERM)
         await _wait_for(pids)
-        _signal(self._collector_pid, signal.SIGTERM)  # last, so that it sees the last events
-        await _wait_for([self._collector_pid])
+        if self._collector_pid:
+            _signal(self._collector_pid, signal.SIGTERM)  # last, so that it sees the last events
+            await _wait_for([self._collector_pid])
 
     def _load_certificate(self, listeners: tuple[Listen, ...]) -> Certificate | None:
         """Load the certificate of encrypted listeners; make one where none is configured."""
@@ -318,14 +320,6 @@ class Supervisor:
         if not (chain.exists() and key.exists()):
             make_certificate(chain, key, tls.names or ("localhost", "::1"), datetime.now(UTC))
         return Certificate(chain, key)
-
-
-async def _collect(collector: Collector) -> None:
-    until = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, until.set)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
-    await collector.run(until)
 
 
 async def _wait_for(pids: list[int]) -> None:

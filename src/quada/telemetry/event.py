@@ -32,6 +32,7 @@ _NAME_OCTETS: Final = 190
 _AF_INET: Final = 2  # Linux numbers, written into records on every platform
 _AF_INET6: Final = 10
 _TAIL: Final = struct.Struct("<BBBBHHHHHBBHHIBBBBBB190s")
+_NAME_AT: Final = _TAIL.size - _NAME_OCTETS
 _HEAD: Final = struct.Struct(f"<Q{PEER_OCTETS}s")
 
 # Bits that the record keeps beside the response's header flags, in places where a response's header
@@ -205,6 +206,16 @@ def compose_tail(
         min(response_octets, 0xFFFF), min(answer_count, 0xFFFF), min(duration_us, 0xFFFFFFFF),
         zone_offset, worker, listener, cause, upstream_family, len(qname), qname[:_NAME_OCTETS],
     )  # fmt: skip
+
+
+def before_name(tail: bytes) -> bytes:
+    """Give a tail up to the place of the question name."""
+    return tail[:_NAME_AT]
+
+
+def with_name(before: bytes, qname: bytes) -> bytes:
+    """Complete what `before_name` gave with another name of the same length."""
+    return (before + qname[:_NAME_OCTETS]).ljust(TAIL_OCTETS, b"\x00")
 
 
 def compose_head(at_ns: int, peer: bytes) -> bytes:

@@ -19,7 +19,10 @@ class Sink(Protocol):
     """Where event records go (see server.ring)."""
 
     def append(self, head: bytes, peer: bytes, tail: bytes) -> None:
-        """Take one record in its three parts."""
+        """Take one record in its three parts: time, raw peer, tail."""
+
+    def extend(self, block: bytes, count: int) -> None:
+        """Take whole records."""
 
 
 class Pending(Protocol):

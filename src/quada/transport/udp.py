@@ -106,21 +106,25 @@ class UdpListener:
                 return
 
     def _answer_batch(self, batch: _Batch, received: int, head: bytes) -> None:
-        responder, append = self._responder, self._sink.append
+        responder = self._responder
         known = responder.answers.get
         limiter = responder.limiter
         counts = limiter.counts if limiter else None
         ceiling = limiter.settings.per_second if limiter else 0
         network_of = self._network
-        octets, peers, sizes, answers = batch.octets, batch.peers, batch.sizes, batch.out
+        octets, sizes, answers, out_sizes = batch.octets, batch.sizes, batch.out, batch.out_sizes
+        peers = bytes(batch.peers[: received * _PEER_OCTETS])
+        is_in_place = not batch.has_control
         at_size, step = batch.first_size, batch.size_step
+        events: list[bytes] = []
         sent = 0
         for slot in range(received):
             at = slot * _SLOT_OCTETS
             packet = bytes(octets[at : at + sizes[at_size]])
             at_size += step
-            peer = bytes(peers[slot * _PEER_OCTETS : (slot + 1) * _PEER_OCTETS])
+            peer = peers[slot * _PEER_OCTETS : slot * _PEER_OCTETS + _PEER_OCTETS]
             answered = known(packet[2:])
+            is_trusted = False
             if answered is None:
                 found = responder.answer(packet, peer, Transport.UDP)
                 if isinstance(found, Deferred):
@@ -128,30 +132,29 @@ class UdpListener:
                     continue
                 answered = found
                 is_trusted = responder.is_trusted
-            else:
-                is_trusted = False
             response, tail = answered
             if counts is not None:
-                network = peer[network_of]
-                bucket = hash(network) & _BUCKET_MASK
+                bucket = hash(peer[network_of]) & _BUCKET_MASK
                 count = counts[bucket] = counts[bucket] + 1
                 if count > ceiling and not is_trusted and limiter is not None:
-                    verdict = limiter.judge(network, response)
+                    verdict = limiter.judge(peer[network_of], response)
                     if verdict is Verdict.DROP:
-                        append(head, peer, limited(tail, is_silent=True))
+                        events += (head, peer, limited(tail, is_silent=True))
                         continue
                     if verdict is Verdict.SLIP:
                         response, tail = truncated(response), limited(tail, is_silent=False)
-            append(head, peer, tail)
+            events += (head, peer, tail)
             if response:
-                size = len(response) + 2
-                if size > _SLOT_OCTETS or peer[2:4] == b"\x00\x00":
-                    continue
+                message = packet[:2] + response
+                size = len(message)
                 start = sent * _SLOT_OCTETS
-                answers[start : start + 2] = packet[:2]
-                answers[start + 2 : start + size] = response
-                batch.address(sent, slot, size)
+                answers[start : start + size] = message
+                out_sizes[2 * sent + 1] = size
+                if sent != slot or not is_in_place:
+                    is_in_place = False
+                    batch.address(sent, slot)
                 sent += 1
+        self._sink.extend(b"".join(events), len(events) // 3)
         if sent:
             self.unsent_count += sent - batch.send(sent)
 
@@ -221,7 +224,7 @@ class _Batch:
 
     def __init__(self, sock: socket.socket, *, has_control: bool) -> None:
         self._fd = sock.fileno()
-        self._has_control = has_control
+        self.has_control = has_control
         self._in = (ctypes.c_char * (BATCH * _SLOT_OCTETS))()
         self._out = (ctypes.c_char * (BATCH * _SLOT_OCTETS))()
         self._names = (ctypes.c_char * (BATCH * _PEER_OCTETS))()
@@ -237,7 +240,7 @@ class _Batch:
         self.sizes = memoryview(self._in_msgs).cast("B").cast("I")
         self._in_words = memoryview(self._in_msgs).cast("B").cast("Q")
         self._out_words = memoryview(self._out_msgs).cast("B").cast("Q")
-        self._out_sizes = memoryview(self._out_iov).cast("B").cast("Q")
+        self.out_sizes = memoryview(self._out_iov).cast("B").cast("Q")
         self.first_size = _MMsgHdr.size.offset // 4
         self.size_step = ctypes.sizeof(_MMsgHdr) // 4
         self._words = ctypes.sizeof(_MMsgHdr) // 8
@@ -249,6 +252,7 @@ class _Batch:
         self._in_at = ctypes.addressof(self._in_msgs)
         self._out_at = ctypes.addressof(self._out_msgs)
         self._is_moved = False
+        self._used = 0
 
     def _lay_out(self, slot: int) -> None:
         for octets, iov, msgs in (
@@ -262,36 +266,46 @@ class _Batch:
             header.name_size = _PEER_OCTETS
             header.iov = ctypes.addressof(iov) + slot * ctypes.sizeof(_IoVec)
             header.iov_count = 1
-            if self._has_control:
+            if self.has_control:
                 header.control = ctypes.addressof(self._controls) + slot * _CONTROL_OCTETS
                 header.control_size = _CONTROL_OCTETS
 
     def receive(self) -> int:
         """Take what is there, up to a batch; 0 or less where there is nothing."""
-        if self._has_control:
-            words, step, at = self._in_words, self._words, self._control_size_word
-            for slot in range(BATCH):
+        words, step = self._in_words, self._words
+        if self.has_control:
+            at = self._control_size_word
+            for slot in range(self._used):
                 words[slot * step + at] = _CONTROL_OCTETS
-        return int(_recvmmsg(self._fd, self._in_at, BATCH, _MSG_DONTWAIT, None))
+        if self._is_moved:
+            self._put_back()
+        count = int(_recvmmsg(self._fd, self._in_at, BATCH, _MSG_DONTWAIT, None))
+        self._used = max(count, 0)
+        return count
 
-    def address(self, out: int, slot: int, size: int) -> None:
+    def address(self, out: int, slot: int) -> None:
         """Address answer number `out` to the sender of query number `slot`."""
-        self._out_sizes[2 * out + 1] = size
+        base = out * self._words
         if out != slot or self._is_moved:
             self._is_moved = True
-            base = out * self._words
             self._out_words[base + self._name_word] = self._names_at + slot * _PEER_OCTETS
-        if self._has_control:
-            base = out * self._words
+        if self.has_control:
             self._out_words[base + self._control_word] = self._controls_at + slot * _CONTROL_OCTETS
             self._out_words[base + self._control_size_word] = self._in_words[
                 slot * self._words + self._control_size_word
             ]
 
+    def _put_back(self) -> None:
+        """Address every answer to the query of its own number again."""
+        self._is_moved = False
+        for slot in range(BATCH):
+            at = slot * self._words + self._name_word
+            self._out_words[at] = self._names_at + slot * _PEER_OCTETS
+
     def keep(self, slot: int) -> tuple[bytes, bytes]:
         """Copy a sender's address and control data, for an answer that comes later."""
         peer = bytes(self.peers[slot * _PEER_OCTETS : (slot + 1) * _PEER_OCTETS])
-        if not self._has_control:
+        if not self.has_control:
             return peer, b""
         size = self._in_words[slot * self._words + self._control_size_word]
         at = slot * _CONTROL_OCTETS
