@@ -15,6 +15,7 @@ VERBS = {
     "check": "check",
     "config": "config",
     "demo": "demo",
+    "dnssec": "dnssec",
     "import": "importing",
     "query": "query",
     "reload": "status",

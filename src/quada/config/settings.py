@@ -131,6 +131,20 @@ class StoreSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DnssecSection:
+    """Zones that quada signs (see docs/dnssec.md)."""
+
+    sealing_key: str = setting(
+        "", "File of the key that private keys are sealed with; empty is in the state directory."
+    )
+    resolver: tuple[str, ...] = setting(
+        (), "Resolvers that find the parent's servers; empty is those of `alias.upstream`."
+    )
+    tick_s: float = setting(30.0, "Time between looks at keys and old signatures.", unit="s")
+    parent_check_s: float = setting(300.0, "Time between looks at the parent's DS.", unit="s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSection:
     """The HTTP API and console."""
 
@@ -209,6 +223,7 @@ class Settings:
     alias: AliasSection = field(default_factory=AliasSection)
     tls: TlsSection = field(default_factory=TlsSection)
     store: StoreSection = field(default_factory=StoreSection)
+    dnssec: DnssecSection = field(default_factory=DnssecSection)
     api: ApiSection = field(default_factory=ApiSection)
     zone: tuple[ZoneSection, ...] = setting((), "Zones.")
     key: tuple[KeySection, ...] = setting((), "TSIG keys.")

@@ -37,6 +37,7 @@ from quada.server.deliver import (
 from quada.server.lookups import Lookups
 from quada.server.pools import PoolWatch
 from quada.server.ring import Ring, ring_path
+from quada.server.signed import SignedZones
 from quada.server.sockets import bind, has_ipv6
 from quada.server.worker import AuthorityWorker
 from quada.server.zonefiles import ZoneFiles
@@ -79,11 +80,16 @@ class Supervisor:
         self._lookups = Lookups(plan.alias, self.deliver)
         self._pool_watch = PoolWatch(self._pools, self.deliver)
         self._certificate: Certificate | None = None
+        self._signed = SignedZones(
+            plan,
+            self._serve,
+            lambda: [served.zone for served in self._authority.book.served.values()],
+        )
 
     def load(self, progress: Callable[[str, int, float], None] | None = None) -> None:
         """Load zones. Raises: DataFault for one that is not good."""
         for zone in self._files.load_all(progress):
-            self._authority.put(zone)
+            self._authority.put(self._signed.publish(zone))
 
     def run(self) -> None:
         """Bind, fork and serve. Raises: ConfigFault and ReachFault before anything serves."""
@@ -102,6 +108,7 @@ class Supervisor:
             Ring(ring_path(plan.events_dir, "authority", index), records)
             for index in range(plan.workers)
         ]
+        self._signed.before_fork()
         # Zones are shared with workers by fork; a collection would touch, and so copy, all of them.
         gc.collect()
         gc.freeze()
@@ -134,6 +141,7 @@ class Supervisor:
             "refused": self._files.refused,
             "events": {"written": sum(ring.written_count for ring in self._rings)},
             "alias": self._lookups.status(),
+            "dnssec": self._signed.status(),
             "pools": self._pool_watch.status(),
         }
 
@@ -161,6 +169,7 @@ class Supervisor:
             asyncio.create_task(self._watch_files()),
             asyncio.create_task(self._lookups.run()),
             asyncio.create_task(self._pool_watch.run()),
+            asyncio.create_task(self._signed.run()),
         ]
         try:
             await self._stop.wait()
@@ -177,6 +186,8 @@ class Supervisor:
             "stop": self._stop.set,
             "drop": lambda zone: self.deliver(DropZone(names.from_text(zone).lower())),
             "alias": self._lookups.explain,
+            "dnssec-tick": self._signed.tick,
+            "dnssec-look": self._signed.look_at_parents,
         }
 
     async def _watch_files(self) -> None:
@@ -185,7 +196,17 @@ class Supervisor:
             for zone in self._files.changed():
                 self._put(zone)
 
-    def _put(self, zone: Zone) -> None:
+    def _put(self, content: Zone) -> None:
+        """Sign new content where its zone is signed, and serve it; a refused one is left out."""
+        try:
+            zone = self._signed.publish(content)
+        except DataFault as fault:
+            self._files.refused[names.to_text(content.origin)] = str(fault)
+            log.error("zone refused", zone=names.to_text(content.origin), fault=str(fault))
+            return
+        self._serve(zone)
+
+    def _serve(self, zone: Zone) -> None:
         """Deliver a version: as a change where there was one, whole otherwise."""
         from quada.zones import diff
 

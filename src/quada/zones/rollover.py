@@ -168,6 +168,8 @@ def _entry_fault(ds: Ids, keys: Keys) -> str:
 
 def _signature_fault(ds: Ids, keys: Keys, made: Ids) -> str:
     fit = made & keys.published
+    if not made:
+        return f"data without signatures do not fit the DNSKEY RRset {_text(keys.published)}"
     if not fit:
         return f"signatures by {_text(made)} do not fit the DNSKEY RRset {_text(keys.published)}"
     missing = (_algorithms(keys.published) | _algorithms(ds)) - _algorithms(fit)
@@ -243,6 +245,25 @@ def agree(
     if silent:
         return None, f"{silent[0]} did not answer"
     return said.pop(), ""
+
+
+def resume(state: State, policy: RolloverPolicy, max_ttl_s: int, now_s: int) -> State:
+    """Take a state up again after a time in which nobody knows what was served.
+
+    Until now secondaries may have gone on with an older version, so what lingered lingers anew.
+    """
+    lag_s = policy.propagation_s
+
+    def extend(views: tuple[View, ...], hold_s: int) -> tuple[View, ...]:
+        return tuple(
+            view if view.until_s is None else View(view.content, max(view.until_s, now_s + hold_s))
+            for view in views
+        )
+
+    return state._replace(
+        dnskeys=extend(state.dnskeys, policy.dnskey_ttl_s + lag_s),
+        signatures=extend(state.signatures, max_ttl_s + lag_s),
+    )
 
 
 def prune(state: State, now_s: int) -> State:

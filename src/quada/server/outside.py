@@ -1,0 +1,131 @@
+"""Verification from outside: what a zone looks like to the world, AAAA and A apart, CD and not.
+
+Our own validator does the judging, through a resolver that is asked with CD, so that it gives what
+it has; what the resolver itself makes of the name stands beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import dns.rcode
+import dns.rdatatype
+
+import quada.wire.codes as codes
+import quada.wire.names as names
+from quada.resolver import Anchors, Found, Validator, Verdict, Want, found_of
+from quada.resolver.anchors import read_anchors, root_anchors
+from quada.server.plan import read_address
+from quada.telemetry.event import Validation
+from quada.transport.single import perform
+from quada.wire.ask import Ask, Endpoint, Reply, Transport
+from quada.wire.edns import compose_opt
+from quada.wire.faults import DataFault, MalformedMessage, ReachFault
+from quada.wire.skim import skim
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from quada.wire.skim import Skimmed
+
+_TIMEOUT_S: Final = 5.0
+_EDE_OCTETS: Final = 2
+
+
+def verify_outside(
+    name: bytes, types: list[str], resolvers: list[str], anchor: Path | None
+) -> dict[str, Any]:
+    """Verify a name's types, each by itself; give a report with rows, a verdict and `is_good`.
+
+    Raises: ReachFault where no resolver answers, DataFault for an unknown type or anchor file.
+    """
+    anchors = root_anchors() if anchor is None else read_anchors(anchor.read_text(), str(anchor))
+    outside = _Outside([read_address(text) for text in resolvers], Anchors(anchors))
+    rows = [outside.row(name, _type(text)) for text in types]
+    bad = [row["type"] for row in rows if row["state"] == "bogus" or row["rcode"] == "SERVFAIL"]
+    if not bad:
+        states = sorted({row["state"] for row in rows})
+        verdict = f"{names.to_text(name)} is {' and '.join(states)}"
+    elif len(bad) < len(rows):
+        good = [row["type"] for row in rows if row["type"] not in bad]
+        verdict = f"{', '.join(bad)} fails while {', '.join(good)} is well: signatures, not reach"
+    else:
+        verdict = f"{names.to_text(name)} fails for every type asked"
+    return {"name": names.to_text(name), "rows": rows, "verdict": verdict, "is_good": not bad}
+
+
+class _Outside:
+    def __init__(self, resolvers: list[Any], anchors: Anchors) -> None:
+        self._resolvers = [Endpoint(one.host, one.port) for one in resolvers]
+        self._validator = Validator(anchors)
+
+    def row(self, name: bytes, rdtype: int) -> dict[str, Any]:
+        """Ask thrice: for ourselves, and for what the resolver says without CD and with it."""
+        plain = self._ask(name, rdtype, is_cd=False)
+        with_cd = self._ask(name, rdtype, is_cd=True)
+        if plain is None or with_cd is None:
+            raise ReachFault(
+                f"no resolver answers about {names.to_text(name)}",
+                place=", ".join(one.address for one in self._resolvers),
+                remedy="name one with --resolver",
+            )
+        verdict = self._validate(found_of(with_cd))
+        return {
+            "type": dns.rdatatype.to_text(dns.rdatatype.RdataType.make(rdtype)),
+            "state": Validation(verdict.state).name.lower(),
+            "reason": verdict.reason,
+            "our_ede": verdict.ede,
+            "rcode": dns.rcode.to_text(dns.rcode.Rcode.make(plain.rcode)),
+            "rcode_cd": dns.rcode.to_text(dns.rcode.Rcode.make(with_cd.rcode)),
+            "ad": plain.flags & codes.AD != 0,
+            "ede": _ede(plain),
+        }
+
+    def _validate(self, found: Found) -> Verdict:
+        conversation = self._validator.validate(found, int(time.time()))
+        try:
+            wants = next(conversation)
+            while True:
+                wants = conversation.send(tuple(self._found(want) for want in wants))
+        except StopIteration as done:
+            verdict: Verdict = done.value
+            return verdict
+
+    def _found(self, want: Want) -> Found | None:
+        message = self._ask(want.name, want.rdtype, is_cd=True)
+        return None if message is None else found_of(message)
+
+    def _ask(self, name: bytes, rdtype: int, *, is_cd: bool) -> Skimmed | None:
+        flags = codes.RD | (codes.CD if is_cd else 0)
+        head = b"\x00\x00" + flags.to_bytes(2, "big") + b"\x00\x01\x00\x00\x00\x00\x00\x01"
+        question = name + rdtype.to_bytes(2, "big") + codes.IN.to_bytes(2, "big")
+        query = head + question + compose_opt(flags=codes.EDNS_DO)
+        for resolver in self._resolvers:
+            for transport in (Transport.UDP, Transport.TCP):
+                ask = Ask(resolver._replace(transport=transport), query, _TIMEOUT_S)
+                outcome = perform(ask)
+                if not isinstance(outcome, Reply):
+                    break
+                try:
+                    message = skim(outcome.message)
+                except MalformedMessage:
+                    break
+                if not message.flags & codes.TC:
+                    return message
+        return None
+
+
+def _ede(message: Skimmed) -> str:
+    data = message.edns.option(codes.OPTION_EDE) if message.edns is not None else None
+    if data is None or len(data) < _EDE_OCTETS:
+        return ""
+    text = data[2:].decode("utf-8", "replace")
+    return f"{int.from_bytes(data[:2], 'big')} {text}".strip()
+
+
+def _type(text: str) -> int:
+    try:
+        return int(dns.rdatatype.from_text(text))
+    except dns.rdatatype.UnknownRdatatype:
+        raise DataFault(f"there is no type {text}", place="--type") from None

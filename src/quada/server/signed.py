@@ -1,0 +1,108 @@
+"""The supervisor's signed zones: when to open the desk, to tick, to look at the parent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+import quada.wire.names as names
+from quada.server.parents import look
+from quada.server.plan import read_address
+from quada.server.signing import SigningDesk
+from quada.store.keys import KeyStore
+from quada.wire.ask import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from quada.server.plan import Plan
+    from quada.zones import Zone
+
+log = structlog.get_logger()
+
+
+class SignedZones:
+    """What the supervisor asks of signing. Without a key store in the state directory, nothing."""
+
+    def __init__(
+        self, plan: Plan, serve: Callable[[Zone], None], content: Callable[[], Iterable[Zone]]
+    ) -> None:
+        """Take how to serve a version, and how to get what serves when the first key appears."""
+        self._plan = plan
+        self._serve = serve
+        self._serving = content
+        self._store: KeyStore | None = None
+        self._desk: SigningDesk | None = None
+        self._parent: dict[str, str] = {}
+
+    def publish(self, content: Zone) -> Zone:
+        """Give the version to serve for new content. Raises: DataFault where the gate refuses."""
+        desk = self._open()
+        return content if desk is None else desk.publish(content, int(time.time()))
+
+    def before_fork(self) -> None:
+        """Close what a child must not share."""
+        if self._store is not None:
+            self._store.close()
+
+    async def run(self) -> None:
+        """Tick, and look at parents, until cancelled."""
+        settings = self._plan.settings.dnssec
+        next_look = 0.0
+        while True:
+            await self.tick()
+            if time.monotonic() >= next_look:
+                await self.look_at_parents()
+                next_look = time.monotonic() + settings.parent_check_s
+            await asyncio.sleep(settings.tick_s)
+
+    async def tick(self) -> list[str]:
+        """Do what is due now; tell the steps taken. Signing runs beside the event loop."""
+        desk = self._open()
+        if desk is None:
+            return []
+        made = await asyncio.to_thread(desk.tick, int(time.time()), time.monotonic())
+        for version, _ in made:
+            self._serve(version)
+        return [step.what for _, steps in made for step in steps]
+
+    async def look_at_parents(self) -> dict[str, str]:
+        """Ask every parent for DS; tell by zone why what was seen does not count, or ""."""
+        desk, resolvers = self._open(), self._resolvers()
+        if desk is None:
+            return {}
+        for origin in desk.awaiting_parent():
+            name = names.to_text(origin)
+            if not resolvers:
+                self._parent[name] = "nobody to ask: set dnssec.resolver"
+                continue
+            sightings = await look(origin, resolvers)
+            self._parent[name] = desk.see_parent(origin, sightings, int(time.time()))
+        return self._parent
+
+    def status(self) -> list[dict[str, Any]]:
+        """Tell of each signed zone, for status."""
+        desk = self._open()
+        if desk is None:
+            return []
+        return [{**zone, "parent": self._parent.get(zone["zone"], "")} for zone in desk.status()]
+
+    def _resolvers(self) -> tuple[Endpoint, ...]:
+        settings = self._plan.settings
+        texts = settings.dnssec.resolver or settings.alias.upstream
+        addresses = [read_address(text) for text in texts]
+        return tuple(Endpoint(address.host, address.port) for address in addresses)
+
+    def _open(self) -> SigningDesk | None:
+        """Open the desk once there is a key store."""
+        if self._desk is None and (self._plan.state_dir / "keys.db").exists():
+            place = self._plan.settings.dnssec.sealing_key
+            self._store = KeyStore.open(self._plan.state_dir, Path(place) if place else None)
+            self._desk = SigningDesk(self._store)
+            for zone in self._serving():
+                self._desk.take(zone)
+        return self._desk

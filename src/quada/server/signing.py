@@ -1,0 +1,272 @@
+"""Signing for the supervisor: content in, signed versions that passed the gate out.
+
+One `SigningDesk` holds what every signed zone was last signed with. Content that changes, keys that
+roll and signatures that grow old all lead to one place, `_make`: steps, signatures, gate, save. A
+version that the gate refuses is dropped, with the state that wanted it, and the old one serves on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import structlog
+
+import quada.wire.names as names
+import quada.zones.gate as gate
+import quada.zones.rollover as rollover
+from quada.store.keys import StaleSave
+from quada.wire.faults import DataFault
+from quada.zones.keys import make_key
+from quada.zones.keyset import describe, ds_ids, key_set, world
+from quada.zones.sign import Signing, complete, due, plan, sign_tasks, with_serial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from quada.store.keys import KeyStore, SignedZone
+    from quada.zones import Zone
+    from quada.zones.keys import KeyRole
+    from quada.zones.rollover import Sighting, Step
+    from quada.zones.sign import KeySet, Plan
+
+BATCH: Final = 512  # our choice: RRsets a thread signs or verifies at a time
+REFRESH_MAX: Final = 2000  # our choice: signatures made anew in one round, some 50 ms of work
+JUMP_S: Final = 300  # our choice: a clock that moves this much by itself is not believed
+MAX_SERIAL_STEP: Final = 1 << 31
+
+log = structlog.get_logger()
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Made(NamedTuple):
+    """A version to serve, and the steps that were taken to it."""
+
+    version: Zone
+    steps: list[Step]
+
+
+class SigningDesk:
+    """Signs the zones that the store has keys for. Threads wait for each other."""
+
+    def __init__(self, store: KeyStore, *, threads: int | None = None) -> None:
+        self._store = store
+        self._threads = threads or min(4, len(os.sched_getaffinity(0)))
+        self._content: dict[bytes, Zone] = {}
+        self._signings: dict[bytes, Signing] = {}
+        self._passed: dict[bytes, Zone] = {}
+        self._held: dict[bytes, list[Step]] = {}
+        self._clock: tuple[float, float] | None = None
+        self._is_resumed: set[bytes] = set()
+        self._lock = threading.Lock()
+        self.refused: dict[str, list[str]] = {}
+
+    def take(self, content: Zone) -> None:
+        """Take note of content that serves already."""
+        self._content[content.origin] = content
+
+    def publish(self, content: Zone, now_s: int) -> Zone:
+        """Give the version to serve for new content: itself, where its zone is not signed.
+
+        Raises: DataFault where the gate refuses; what serves stays.
+        """
+        with self._lock:
+            made = self._retry(content, now_s, is_new=True)
+            self._content[content.origin] = content
+        return content if made is None else made.version
+
+    def tick(self, now_s: int, monotonic_s: float) -> list[Made]:
+        """Do what time asks for: key steps, signatures grown old. Gives versions to serve.
+
+        Takes the wall clock and one that never jumps: where they part, rollovers wait anew.
+        """
+        self._watch_clock(now_s, monotonic_s)
+        out = []
+        for origin in self._store.zones():
+            content = self._content.get(origin)
+            if content is None:
+                continue
+            try:
+                with self._lock:
+                    made = self._retry(content, now_s, is_new=False)
+            except DataFault as fault:
+                log.error("signing failed, the old version serves", fault=str(fault))
+                continue
+            if made is not None:
+                out.append(made)
+        return out
+
+    def _retry(self, content: Zone, now_s: int, *, is_new: bool) -> Made | None:
+        """Make a version; anew from the start where somebody changed the keys meanwhile."""
+        for _ in range(3):
+            signed = self._store.load(content.origin)
+            if signed is None:
+                return None
+            with contextlib.suppress(StaleSave):
+                return self._make(signed, content, now_s, is_new=is_new)
+        raise DataFault("keys keep changing", place=names.to_text(content.origin))
+
+    def see_parent(self, origin: bytes, sightings: Iterable[Sighting], now_s: int) -> str:
+        """Take what the parent's servers said about DS; tell why it does not count, or ""."""
+        signed = self._store.load(origin)
+        if signed is None:
+            return "the zone is not signed here"
+        seen, why = rollover.agree(sightings, families=frozenset((4, 6)))
+        if seen is None:
+            return why
+        ids = ds_ids(signed.state, origin, seen)
+        if ids != signed.state.ds_seen:
+            state = rollover.see_ds(signed.state, ids, signed.policy.rollover, now_s)
+            self._store.save(signed._replace(state=state))
+            log.info("parent seen", zone=names.to_text(origin), ds=sorted(tag for _, tag in ids))
+        return ""
+
+    def awaiting_parent(self) -> list[bytes]:
+        """Give the zones whose parent is to be looked at."""
+        loaded = [self._store.load(origin) for origin in self._store.zones()]
+        return [
+            signed.zone
+            for signed in loaded
+            if signed is not None and (signed.state.ds_asked or signed.state.ds_seen)
+        ]
+
+    def status(self) -> list[dict[str, Any]]:
+        """Tell each signed zone's keys, serial and what is held."""
+        out = []
+        for origin in self._store.zones():
+            signed = self._store.load(origin)
+            if signed is not None:
+                held = [{"what": s.what, "waits_for": s.held} for s in self._held.get(origin, ())]
+                name = names.to_text(origin)
+                out.append(
+                    {
+                        "zone": name,
+                        "serial": signed.serial,
+                        "keys": describe(signed.state),
+                        "held": held,
+                        "refused": self.refused.get(name, []),
+                    }
+                )
+        return out
+
+    # -------------------------------------------------------------------------------- one version
+
+    def _make(self, signed: SignedZone, content: Zone, now_s: int, *, is_new: bool) -> Made | None:
+        """Make, judge and save the next version; None where nothing asks for one."""
+        origin, policy = signed.zone, signed.policy
+        max_ttl_s = _max_ttl_s(content)
+        state = signed.state
+        if origin not in self._is_resumed:
+            state = rollover.resume(state, policy.rollover, max_ttl_s, now_s)
+        state, keys = _with_due_keys(signed, state, now_s)
+        state, steps = rollover.advance(state, policy.rollover, max_ttl_s, now_s)
+        self._held[origin] = [step for step in steps if step.at_s is None]
+        taken = [step for step in steps if step.at_s is not None]
+        last = self._signings.get(origin)
+        renew = due(last, now_s, REFRESH_MAX) if last is not None else frozenset()
+        if not (is_new or taken or renew or last is None):
+            return None
+        unsigned = with_serial(content, _next_serial(content.serial, signed.serial))
+        key = key_set(state, keys, policy.rollover, origin)
+        signing, version = None, unsigned
+        if key is not None:
+            made = plan(last, unsigned, key, policy.signing, renew=renew)
+            signing = complete(made, self._sign(made, key, now_s))
+            version = signing.signed
+        self._judge(version, rollover.prune(state, now_s), now_s)
+        self._store.save(signed._replace(state=state, keys=keys, serial=unsigned.serial))
+        self._is_resumed.add(origin)
+        self._passed[origin] = version
+        if signing is not None:
+            self._signings[origin] = signing
+        else:
+            self._signings.pop(origin, None)
+            if not state.rings and not state.is_signed:
+                self._store.remove(origin)
+        for step in taken:
+            log.info("key step", zone=names.to_text(origin), what=step.what, why=step.why)
+        return Made(version, taken)
+
+    def _judge(self, version: Zone, state: rollover.State, now_s: int) -> None:
+        name = names.to_text(version.origin)
+        held = world(state, version.origin)
+        case = gate.open_case(version, self._passed.get(version.origin), held, now_s)
+        refusals = gate.close_case(case, self._spread(gate.verify, case.checks))
+        if refusals:
+            self.refused[name] = [str(refusal) for refusal in refusals]
+            raise DataFault(
+                f"the gate refuses this version: {refusals[0]}",
+                place=name,
+                remedy="the version before it goes on serving; see `quada dnssec status`",
+            )
+        self.refused.pop(name, None)
+
+    def _sign(self, made: Plan, keys: KeySet, now_s: int) -> list[tuple[bytes, ...]]:
+        origin = made.unsigned.origin
+        return self._spread(
+            lambda batch: sign_tasks(origin, batch, keys, made.policy, now_s), made.tasks
+        )
+
+    def _spread(self, work: Callable[[list[_T]], list[_R]], items: list[_T]) -> list[_R]:
+        """Do work over threads: signing and verifying leave the interpreter free."""
+        if len(items) <= BATCH or self._threads == 1:
+            return work(items)
+        batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
+        with ThreadPoolExecutor(self._threads) as pool:
+            return [result for batch in pool.map(work, batches) for result in batch]
+
+    def _watch_clock(self, now_s: int, monotonic_s: float) -> None:
+        before, self._clock = self._clock, (now_s, monotonic_s)
+        if before is None:
+            return
+        jump_s = (now_s - before[0]) - (monotonic_s - before[1])
+        if abs(jump_s) > JUMP_S:
+            log.warning("the clock jumped; key rollovers wait anew", seconds=round(jump_s))
+            self._is_resumed.clear()
+
+
+def _with_due_keys(
+    signed: SignedZone, state: rollover.State, now_s: int
+) -> tuple[rollover.State, dict[rollover.KeyId, Any]]:
+    keys = dict(signed.keys)
+    for role, why in rollover.due(state, signed.policy.rollover, now_s):
+        state = bring_key(signed, state, keys, role, now_s)
+        log.info("new key", zone=names.to_text(signed.zone), role=str(role), why=why)
+    return state, keys
+
+
+def bring_key(
+    signed: SignedZone,
+    state: rollover.State,
+    keys: dict[rollover.KeyId, Any],
+    role: KeyRole,
+    now_s: int,
+) -> rollover.State:
+    """Make a key of a role that replaces those there; puts it into `keys`."""
+    taken = {tag for _, tag in keys}
+    while True:
+        key = make_key(signed.zone, role, signed.policy.rollover.algorithm)
+        ident = rollover.key_id(key.dnskey)
+        if ident[1] not in taken:
+            break
+    keys[ident] = key
+    replaces = frozenset(ring.key for ring in state.staying(role))
+    return rollover.add_key(state, role, key.dnskey, now_s, replaces=replaces)
+
+
+def _max_ttl_s(zone: Zone) -> int:
+    return max((rrset.ttl for node in zone.nodes.values() for rrset in node), default=0)
+
+
+def _next_serial(content: int, served: int) -> int:
+    """Give the serial to serve: the content's, unless one as great was served (RFC 1982).
+
+    Before the first signed version the content itself may have been served, under its own serial.
+    """
+    served = served or content
+    is_greater = 0 < (content - served) % (1 << 32) < MAX_SERIAL_STEP
+    return content if is_greater else (served + 1) % (1 << 32) or 1

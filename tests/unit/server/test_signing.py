@@ -1,0 +1,152 @@
+"""The signing desk: content becomes signed versions, and time moves keys and signatures on."""
+
+import pytest
+
+import quada.wire.codes as codes
+import quada.wire.names as names
+import quada.zones.gate as gate
+from quada.server.signing import SigningDesk
+from quada.store.keys import KeyStore, SignedZone, ZonePolicy
+from quada.wire.faults import DataFault
+from quada.zones.rollover import RolloverPolicy, Sighting
+from quada.zones.sign import with_serial
+from quada.zones.zone import RRset, find
+
+ORIGIN = names.from_text("example.")
+WWW = names.from_text("www.example.")
+NOW_S = 1_790_000_000
+DAY_S = 86_400
+TEXT = """
+example. 300 IN SOA ns.example. host.example. 10 3600 900 86400 300
+example. 300 IN NS ns.example.
+ns.example. 300 IN AAAA 2001:db8::53
+www.example. 300 IN AAAA 2001:db8::1
+"""
+
+
+@pytest.fixture
+def content(make_zone):
+    return make_zone(TEXT, "example.")
+
+
+@pytest.fixture
+def desk(tmp_path):
+    store = KeyStore.open(tmp_path)
+    policy = ZonePolicy(rollover=RolloverPolicy(dnskey_ttl_s=300))
+    store.save(SignedZone(ORIGIN, policy))
+    desk = SigningDesk(store)
+    desk.store = store
+    return desk
+
+
+def serials(made) -> list[int]:
+    return [one.version.serial for one in made]
+
+
+def test_content_of_other_zones_passes_as_it_is(desk, make_zone):
+    other = make_zone(TEXT.replace("example.", "other."), "other.")
+    assert desk.publish(other, NOW_S) is other
+
+
+def test_the_first_signed_version_has_a_greater_serial_than_the_content(desk, content):
+    version = desk.publish(content, NOW_S)
+    assert version.serial == 11
+    assert find(version.nodes[WWW], codes.RRSIG) is not None
+
+
+def test_the_contents_serial_is_kept_where_it_is_ahead(desk, content):
+    desk.publish(content, NOW_S)
+    assert desk.publish(with_serial(content, 100), NOW_S).serial == 100
+    assert desk.publish(with_serial(content, 50), NOW_S).serial == 101
+
+
+def test_nothing_happens_where_nothing_is_due(desk, content):
+    desk.publish(content, NOW_S)
+    assert desk.tick(NOW_S + 30, 30.0) == []
+
+
+def test_ds_is_asked_for_once_all_resolvers_know_the_key(desk, content):
+    desk.publish(content, NOW_S)
+    desk.tick(NOW_S + 30, 30.0)
+    (made,) = desk.tick(NOW_S + 700, 700.0)
+    assert [step.what.split(" of ")[0] for step in made.steps] == ["ask the parent for DS"]
+    assert find(made.version.nodes[ORIGIN], codes.CDS) is not None
+    assert find(made.version.nodes[ORIGIN], codes.CDNSKEY) is not None
+
+
+def test_old_signatures_are_made_anew_long_before_they_end(desk, content):
+    version = desk.publish(content, NOW_S)
+    clock = 0
+    for day in range(1, 40):
+        clock = day * DAY_S
+        for made in desk.tick(NOW_S + clock, float(clock)):
+            version = made.version
+        left_s = min(
+            int.from_bytes(rdata[8:12], "big") - NOW_S - clock
+            for node in version.nodes.values()
+            for rdata in (find(node, codes.RRSIG) or RRset(0, 0, ())).rdatas
+        )
+        assert left_s > 3 * DAY_S
+
+
+def test_a_restart_signs_again_with_a_greater_serial(desk, content):
+    first = desk.publish(content, NOW_S)
+    again = SigningDesk(desk.store).publish(content, NOW_S + 60)
+    assert again.serial > first.serial
+    assert gate.judge(again, None, gate.World(), NOW_S + 60) == []
+
+
+def test_a_restart_makes_rollovers_wait_anew(desk, content):
+    desk.publish(content, NOW_S)
+    later = NOW_S + 700  # by the clock enough; but nobody knows what served meanwhile
+    again = SigningDesk(desk.store)
+    again.publish(content, later)
+    assert desk.store.load(ORIGIN).state.ds_wanted == frozenset()
+    assert again.tick(later + 590, 590.0) == []
+    (made,) = again.tick(later + 610, 610.0)
+    assert "ask the parent" in made.steps[0].what
+
+
+def test_a_clock_that_jumps_makes_rollovers_wait_anew(desk, content):
+    desk.publish(content, NOW_S)
+    desk.tick(NOW_S + 1, 1.0)
+    assert desk.tick(NOW_S + 5000, 2.0) == []
+
+
+def test_a_refused_version_leaves_state_and_keys_as_they_were(desk, content, monkeypatch):
+    desk.publish(content, NOW_S)
+    before = desk.store.load(ORIGIN)
+    refusal = gate.Refusal("signature-wrong", WWW, codes.AAAA, "told so")
+    monkeypatch.setattr(gate, "close_case", lambda *_: [refusal])
+    with pytest.raises(DataFault, match="the gate refuses"):
+        desk.publish(content, NOW_S + 10)
+    after = desk.store.load(ORIGIN)
+    assert after._replace(keys={}) == before._replace(keys={})
+    assert after.keys.keys() == before.keys.keys()
+    assert desk.refused == {"example.": [str(refusal)]}
+    monkeypatch.undo()
+    assert desk.publish(content, NOW_S + 20).serial == before.serial + 1
+    assert desk.refused == {}
+
+
+def test_the_parent_counts_only_when_both_families_agree(desk, content):
+    desk.publish(content, NOW_S)
+    desk.tick(NOW_S + 30, 30.0)
+    desk.tick(NOW_S + 700, 700.0)
+    (key,) = desk.store.load(ORIGIN).keys.values()
+    ds = frozenset({key.ds()})
+    assert "IPv4" in desk.see_parent(ORIGIN, [Sighting("a", 6, ds)], NOW_S + 800)
+    both = [Sighting("a", 6, ds), Sighting("a", 4, ds)]
+    assert desk.see_parent(ORIGIN, both, NOW_S + 800) == ""
+    assert desk.store.load(ORIGIN).state.ds_seen == {(key.algorithm, key.tag)}
+
+
+def test_a_zone_taken_back_ends_unsigned_and_forgotten(desk, content):
+    desk.publish(content, NOW_S)
+    signed = desk.store.load(ORIGIN)
+    desk.store.save(signed._replace(state=signed.state._replace(is_signed=False)))
+    (made,) = desk.tick(NOW_S + 30, 30.0)
+    assert find(made.version.nodes[ORIGIN], codes.DNSKEY) is None
+    assert made.version.serial == 12
+    desk.tick(NOW_S + 5000, 5000.0)
+    assert desk.store.load(ORIGIN) is None
