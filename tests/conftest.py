@@ -17,6 +17,8 @@ import dns.message
 import dns.query
 import pytest
 
+pytest_plugins = ["signed_world"]
+
 
 @dataclass
 class Served:

@@ -1,0 +1,297 @@
+"""Small signed worlds that answer as servers would: fixtures for tests of several rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dns.name
+import dns.rdataclass
+import dns.zone
+import pytest
+
+import quada.wire.codes as codes
+import quada.wire.names as names
+import quada.zones.denial as denial
+import quada.zones.signature as signature
+from quada.resolver import Anchors, Found, Signed, Validator, Verdict, Want
+from quada.zones.keys import Key, KeyRole, make_key
+from quada.zones.sign import KeySet, SigningKey, SigningPolicy, Zone, find, sign
+
+NOW_S = 1_790_000_000
+
+
+def read_zone(text: str, origin: str) -> Zone:
+    """Read zone text with dnspython, so that these worlds stand on nobody else's reader."""
+    parsed = dns.zone.from_text(text, dns.name.from_text(origin), relativize=False)
+    records = []
+    for owner, rdataset in parsed.iterate_rdatasets():
+        for rdata in rdataset:
+            wire = rdata.to_wire(origin=dns.name.root)
+            records.append((owner.to_wire().lower(), int(rdataset.rdtype), rdataset.ttl, wire))
+    return Zone.build(names.from_text(origin), records)
+
+
+def key_set(keys: list[Key]) -> KeySet:
+    """Use keys as a zone at rest does."""
+
+    def signing(key: Key) -> SigningKey:
+        return SigningKey(key.algorithm, key.tag, key.signer())
+
+    return KeySet(
+        tuple(key.dnskey for key in keys),
+        tuple(signing(key) for key in keys if key.role.has_ds),
+        tuple(signing(key) for key in keys if key.role.signs_zone),
+    )
+
+
+class World:
+    """Zones that answer DS, DNSKEY and anything else from memory, as authoritative servers do."""
+
+    def __init__(self, now_s: int = NOW_S) -> None:
+        self.now_s = now_s
+        self.zones: dict[bytes, Zone] = {}
+        self.anchors: dict[bytes, tuple[bytes, ...]] = {}
+        self.asked: list[Want] = []
+        self.unreachable: set[tuple[bytes, int]] = set()
+
+    def add(self, origin: str, text: str, *, sign_with: list[Key] | None = None, **policy) -> Zone:
+        """Add a zone, signed where keys are given."""
+        zone = read_zone(text, origin)
+        if sign_with:
+            made = SigningPolicy(**policy)
+            zone = sign(None, zone, key_set(sign_with), made, self.now_s).signed
+        return self.put(zone)
+
+    def put(self, zone: Zone) -> Zone:
+        self.zones[zone.origin] = zone
+        return zone
+
+    def zone_of(self, name: bytes, rdtype: int) -> Zone:
+        at = names.parent(name) if rdtype == codes.DS else name
+        while at not in self.zones:
+            if at == names.ROOT:
+                raise LookupError(name)
+            at = names.parent(at)
+        return self.zones[at]
+
+    def find(self, qname: str | bytes, qtype: int) -> Found:
+        """Answer a question: in-zone CNAME chains, wildcards, DNAME, denial."""
+        name = names.from_text(qname) if isinstance(qname, str) else qname
+        name = name.lower()
+        answer: list[Signed] = []
+        authority: list[Signed] = []
+        rcode, target = codes.NOERROR, name
+        for _ in range(8):
+            zone = self.zone_of(target, qtype)
+            rcode, following = self._step(zone, target, qtype, answer, authority)
+            if following is None:
+                break
+            target = following
+        return Found(name, qtype, rcode, tuple(answer), tuple(authority))
+
+    def _step(self, zone, name, qtype, answer, authority):
+        node = zone.nodes.get(name)
+        above = name
+        while above != zone.origin:
+            above = names.parent(above)
+            dname = find(zone.nodes.get(above, ()), codes.DNAME)
+            if dname is not None:
+                answer.append(signed(zone, above, codes.DNAME))
+                target = name[: -len(above)] + dname.rdatas[0].lower()
+                answer.append(Signed(name, codes.CNAME, dname.ttl, (target,)))
+                return codes.NOERROR, target
+        source, is_wild = name, False
+        if node is None:
+            above = names.parent(name)
+            while above not in zone.nodes:
+                above = names.parent(above)
+            source, is_wild = b"\x01*" + above, True
+            node = zone.nodes.get(source)
+        if node is None:
+            deny(zone, authority, name, is_no_name=True)
+            return codes.NXDOMAIN, None
+        for rdtype in (qtype, codes.CNAME):
+            rrset = find(node, rdtype)
+            if rrset is None:
+                continue
+            made = signed(zone, source, rdtype)
+            answer.append(made._replace(owner=name))
+            if is_wild:
+                deny(zone, authority, name, is_no_name=False, is_wild=True)
+            return codes.NOERROR, rrset.rdatas[0].lower() if rdtype != qtype else None
+        deny(zone, authority, name, is_no_name=False, wild=source if is_wild else None)
+        return codes.NOERROR, None
+
+    def ask(self, want: Want) -> Found | None:
+        self.asked.append(want)
+        if (want.name, want.rdtype) in self.unreachable:
+            return None
+        return self.find(want.name, want.rdtype)
+
+    def validator(self, **options) -> Validator:
+        return Validator(Anchors(dict(self.anchors)), **options)
+
+    def validate(
+        self, found: Found, validator: Validator | None = None, zone: bytes | None = None
+    ) -> Verdict:
+        """Drive a validation to its verdict."""
+        conversation = (validator or self.validator()).validate(found, self.now_s, zone)
+        try:
+            wants = next(conversation)
+            while True:
+                wants = conversation.send(tuple(self.ask(want) for want in wants))
+        except StopIteration as done:
+            return done.value
+
+    def verdict(self, qname: str, qtype: int, **options) -> Verdict:
+        return self.validate(self.find(qname, qtype), self.validator(**options))
+
+
+def signed(zone: Zone, owner: bytes, rdtype: int) -> Signed:
+    """Give an RRset of a zone with its signatures."""
+    node = zone.nodes[owner]
+    rrset, made = find(node, rdtype), find(node, codes.RRSIG)
+    rdatas = made.rdatas if made else ()
+    mine = tuple(r for r in rdatas if int.from_bytes(r[:2], "big") == rdtype)
+    return Signed(owner, rdtype, rrset.ttl, rrset.rdatas, mine)
+
+
+def deny(zone, authority, name, *, is_no_name, is_wild=False, wild=None) -> None:
+    """Add SOA and the NSEC or NSEC3 that a server adds; more than needed does no harm."""
+    if not is_wild:
+        authority.append(signed(zone, zone.origin, codes.SOA))
+    parameters = find(zone.nodes[zone.origin], codes.NSEC3PARAM)
+    wanted: list[bytes] = []
+    if parameters is None:
+        chain = sorted(
+            (o for o, n in zone.nodes.items() if find(n, codes.NSEC)), key=names.canonical_key
+        )
+        if not chain:
+            return
+        encloser = names.parent(name)
+        while encloser not in zone.nodes and encloser != zone.origin:
+            encloser = names.parent(encloser)
+        for target in (name, b"\x01*" + encloser):
+            if target in chain:
+                wanted.append(target)
+                continue
+            key = names.canonical_key(target)
+            wanted.append([o for o in chain if names.canonical_key(o) <= key][-1])
+        if name in zone.nodes and find(zone.nodes[name], codes.NSEC):
+            wanted = [name]
+        kind = codes.NSEC
+    else:
+        rdata = parameters.rdatas[0]
+        rounds, salt = int.from_bytes(rdata[2:4], "big"), rdata[5:]
+        chain = sorted(o for o, n in zone.nodes.items() if find(n, codes.NSEC3))
+
+        def place(target: bytes) -> bytes:
+            own = denial.hash_label(denial.nsec3_hash(target, rounds, salt)) + zone.origin
+            return own if own in chain else ([o for o in chain if o < own] or chain)[-1]
+
+        wanted.append(place(name))
+        next_closer, encloser = name, name
+        if place(name) != denial.hash_label(denial.nsec3_hash(name, rounds, salt)) + zone.origin:
+            encloser = names.parent(name)
+            while True:
+                own = denial.hash_label(denial.nsec3_hash(encloser, rounds, salt)) + zone.origin
+                if own in chain or encloser == zone.origin:
+                    break
+                next_closer, encloser = encloser, names.parent(encloser)
+            wanted += [place(encloser), place(next_closer), place(b"\x01*" + encloser)]
+        kind = codes.NSEC3
+    if wild is not None and kind == codes.NSEC:
+        wanted.append(wild)
+    for owner in dict.fromkeys(wanted):
+        authority.append(signed(zone, owner, kind))
+
+
+ROOT_TEXT = """
+. 3600 IN SOA ns.example. host.example. 1 3600 900 86400 300
+. 3600 IN NS ns.example.
+example. 3600 IN NS ns.example.
+{ds}
+plain. 3600 IN NS ns.plain.
+ns.plain. 3600 IN AAAA 2001:db8::53
+"""
+
+EXAMPLE_TEXT = """
+example. 3600 IN SOA ns.example. host.example. 1 3600 900 86400 300
+example. 3600 IN NS ns.example.
+example. 3600 IN MX 10 Mail.example.
+ns 3600 IN AAAA 2001:db8::53
+www.example. 3600 IN AAAA 2001:db8::1
+www.example. 3600 IN AAAA 2001:db8::2
+www.example. 3600 IN A 192.0.2.1
+alias.example. 3600 IN CNAME www.example.
+away.example. 3600 IN CNAME host.plain.
+*.wild.example. 3600 IN AAAA 2001:db8::3
+*.walias.example. 3600 IN CNAME www.example.
+a.empty.example. 3600 IN TXT "below an empty non-terminal"
+old.example. 3600 IN DNAME example.
+unsigned.example. 3600 IN NS ns.unsigned.example.
+ns.unsigned.example. 3600 IN AAAA 2001:db8::54
+"""
+
+PLAIN_TEXT = """
+plain. 3600 IN SOA ns.plain. host.plain. 1 3600 900 86400 300
+plain. 3600 IN NS ns.plain.
+ns.plain. 3600 IN AAAA 2001:db8::53
+host.plain. 3600 IN AAAA 2001:db8::4
+deep.er.plain. 3600 IN AAAA 2001:db8::5
+"""
+
+UNSIGNED_TEXT = """
+unsigned.example. 3600 IN SOA ns.example. host.example. 1 3600 900 86400 300
+unsigned.example. 3600 IN NS ns.unsigned.example.
+www.unsigned.example. 3600 IN AAAA 2001:db8::6
+"""
+
+
+@pytest.fixture(scope="session")
+def make_zone() -> Callable[[str, str], Zone]:
+    """Give a reader of zone text: text, origin."""
+    return read_zone
+
+
+@pytest.fixture(scope="session")
+def make_keys() -> Callable[[list[Key]], KeySet]:
+    """Give the use of keys as a zone at rest has it."""
+    return key_set
+
+
+@pytest.fixture
+def empty_world() -> World:
+    """Give a world without zones and anchors."""
+    return World()
+
+
+@pytest.fixture(scope="session")
+def make_world() -> Callable[..., World]:
+    """Give a maker of signed worlds: `.` and `example.` signed, `plain.` and below unsigned."""
+
+    def make(
+        algorithm: int = signature.ECDSAP256SHA256,
+        *,
+        root_algorithm: int = signature.ED25519,
+        digest: int = signature.DIGEST_SHA256,
+        has_csk: bool = False,
+        example: str = EXAMPLE_TEXT,
+        **policy,
+    ) -> World:
+        world = World()
+        root_key = make_key(names.ROOT, KeyRole.CSK, root_algorithm)
+        zone = names.from_text("example.")
+        roles = [KeyRole.CSK] if has_csk else [KeyRole.KSK, KeyRole.ZSK]
+        keys = [make_key(zone, role, algorithm) for role in roles]
+        ds = keys[0].ds(digest)
+        text = f"example. 3600 IN DS {keys[0].tag} {algorithm} {digest} {ds[4:].hex()}"
+        world.add(".", ROOT_TEXT.format(ds=text), sign_with=[root_key])
+        world.add("example.", example, sign_with=keys, **policy)
+        world.add("plain.", PLAIN_TEXT)
+        world.add("unsigned.example.", UNSIGNED_TEXT)
+        world.anchors = {names.ROOT: (root_key.ds(),)}
+        world.keys = keys
+        return world
+
+    return make
