@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Callable
 
 import dns.name
@@ -12,10 +14,15 @@ import pytest
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.denial as denial
+import quada.zones.gate as gate
+import quada.zones.rollover as rollover
 import quada.zones.signature as signature
 from quada.resolver import Anchors, Found, Signed, Validator, Verdict, Want
+from quada.telemetry.event import Validation
 from quada.zones.keys import Key, KeyRole, make_key
-from quada.zones.sign import KeySet, SigningKey, SigningPolicy, Zone, find, sign
+from quada.zones.keyset import ds_ids, key_set, read_state, world, write_state
+from quada.zones.rollover import RolloverPolicy, State
+from quada.zones.sign import KeySet, SigningKey, SigningPolicy, Zone, find, sign, with_serial
 
 NOW_S = 1_790_000_000
 
@@ -31,7 +38,7 @@ def read_zone(text: str, origin: str) -> Zone:
     return Zone.build(names.from_text(origin), records)
 
 
-def key_set(keys: list[Key]) -> KeySet:
+def resting_keys(keys: list[Key]) -> KeySet:
     """Use keys as a zone at rest does."""
 
     def signing(key: Key) -> SigningKey:
@@ -59,7 +66,7 @@ class World:
         zone = read_zone(text, origin)
         if sign_with:
             made = SigningPolicy(**policy)
-            zone = sign(None, zone, key_set(sign_with), made, self.now_s).signed
+            zone = sign(None, zone, resting_keys(sign_with), made, self.now_s).signed
         return self.put(zone)
 
     def put(self, zone: Zone) -> Zone:
@@ -257,7 +264,7 @@ def make_zone() -> Callable[[str, str], Zone]:
 @pytest.fixture(scope="session")
 def make_keys() -> Callable[[list[Key]], KeySet]:
     """Give the use of keys as a zone at rest has it."""
-    return key_set
+    return resting_keys
 
 
 @pytest.fixture
@@ -293,5 +300,147 @@ def make_world() -> Callable[..., World]:
         world.anchors = {names.ROOT: (root_key.ds(),)}
         world.keys = keys
         return world
+
+    return make
+
+
+HOUR_S = 3600
+MAX_TTL_S = 7200
+ROLLING_TEXT = """
+example. 3600 IN SOA ns.example. host.example. 1 3600 900 86400 300
+example. 3600 IN NS ns.example.
+ns.example. 3600 IN AAAA 2001:db8::53
+www.example. 7200 IN AAAA 2001:db8::1
+*.wild.example. 3600 IN AAAA 2001:db8::3
+"""
+ROLLING_QUESTIONS = [
+    ("www.example.", codes.AAAA),
+    ("www.example.", codes.TXT),
+    ("nothing.example.", codes.AAAA),
+    ("x.wild.example.", codes.AAAA),
+]
+
+
+class Drill:
+    """One zone, its parent and the resolvers of the world, under a clock of its own."""
+
+    def __init__(self, world_, policy, unsigned, *, parent_lag_s: int, start_s: int) -> None:
+        self.world = world_
+        self.policy = policy
+        self.unsigned = unsigned
+        self.start_s = self.now_s = start_s
+        self.origin = unsigned.origin
+        self.published = lambda version, ds: None
+        self.signing_policy = SigningPolicy()
+        self.state = State()
+        self.keys = {}
+        self.signing = None
+        self.served = [(unsigned, None)]  # versions, and when they were replaced
+        self.ds = [(frozenset(), None)]  # DS sets likewise
+        self.parent_lag_s = parent_lag_s
+        self.asked_at = {}
+        self.steps = []
+        for role in policy.roles:
+            self.bring(role)
+
+    def bring(self, role: KeyRole, algorithm: int | None = None) -> None:
+        replaces = frozenset(ring.key for ring in self.state.staying(role))
+        key = make_key(self.origin, role, algorithm or self.policy.algorithm)
+        self.keys[rollover.key_id(key.dnskey)] = key
+        self.state = rollover.add_key(self.state, role, key.dnskey, self.now_s, replaces=replaces)
+
+    def tick(self) -> None:
+        """One look of the server: steps, signing, gate, publication; and the parent's part."""
+        self.state = read_state(write_state(self.state))
+        state, steps = rollover.advance(self.state, self.policy, MAX_TTL_S, self.now_s)
+        taken = [step for step in steps if step.at_s is not None]
+        if taken:
+            self.steps += [(self.now_s - self.start_s, step.what.split(" (")[0]) for step in taken]
+            self.publish(state)
+        self.state = state
+        self.follow()
+
+    def publish(self, state: State) -> None:
+        unsigned = with_serial(self.unsigned, len(self.served) + 1)
+        keys = key_set(state, self.keys, self.policy, self.origin)
+        if keys is None:
+            version, self.signing = unsigned, None
+        else:
+            self.signing = sign(self.signing, unsigned, keys, self.signing_policy, self.now_s)
+            version = self.signing.signed
+        before = self.served[-1][0]
+        refusals = gate.judge(version, before, world(state, self.origin), self.now_s)
+        assert refusals == [], [str(r) for r in refusals]
+        self.served[-1] = (before, self.now_s)
+        self.served.append((version, None))
+        self.published(version, self.ds[-1][0])
+
+    def follow(self) -> None:
+        """The parent follows CDS after its lag, on all its servers; then we look."""
+        wanted = self.state.ds_asked
+        since = self.asked_at.setdefault(wanted, self.now_s)
+        cds = frozenset(self.keys[key].ds() for key in wanted)
+        is_signed_before = self.ds[-1][0] or cds
+        if cds != self.ds[-1][0] and is_signed_before and self.now_s >= since + self.parent_lag_s:
+            self.ds[-1] = (self.ds[-1][0], self.now_s)
+            self.ds.append((cds, None))
+            self.asked_at = {wanted: since}
+        seen = ds_ids(self.state, self.origin, self.ds[-1][0])
+        self.state = rollover.see_ds(self.state, seen, self.policy, self.now_s)
+
+    def held(self, versions, hold_s: int):
+        """Give what resolvers may hold: what is served, and what was until `hold_s` ago."""
+        return [v for v, gone in versions if gone is None or gone + hold_s > self.now_s]
+
+    def check(self) -> int:
+        """Validate under every combination that a resolver may hold; give how many there were."""
+        count = 0
+        policy = self.policy
+        every_ds = self.held(self.ds, policy.ds_ttl_s + policy.parent_s)
+        every_keys = self.held(self.served, policy.dnskey_ttl_s + policy.propagation_s)
+        every_data = self.held(self.served, MAX_TTL_S + policy.propagation_s)
+        for ds, keys, data in itertools.product(every_ds, every_keys, every_data):
+            if not ds:
+                continue
+            self.world.zones[self.origin] = data
+            validator = Validator(Anchors({self.origin: tuple(ds)}), skew_s=0)
+            for qname, qtype in ROLLING_QUESTIONS:
+                found = self.world.find(qname, qtype)
+                self.world.zones[self.origin] = keys
+                self.world.now_s = self.now_s
+                verdict = self.world.validate(found, validator)
+                self.world.zones[self.origin] = data
+                assert verdict.state is Validation.SECURE, (self.steps, qname, verdict.reason)
+                count += 1
+        return count
+
+    def run(self, hours: int, *, jitter: random.Random | None = None) -> None:
+        for _ in range(hours * 2):
+            self.tick()
+            self.check()
+            self.now_s += HOUR_S // 2 if jitter is None else jitter.randrange(60, HOUR_S)
+            self.check()
+
+
+@pytest.fixture
+def drill(empty_world, make_zone):
+    unsigned = make_zone(ROLLING_TEXT, "example.")
+
+    def make(
+        *,
+        parent_lag_s: int = 2 * HOUR_S,
+        hours: int = 12,
+        start_s: int = NOW_S,
+        content: Zone | None = None,
+        algorithm: int = signature.ED25519,
+        **policy,
+    ) -> Drill:
+        made = RolloverPolicy(ds_ttl_s=HOUR_S, parent_s=600, algorithm=algorithm, **policy)
+        drill = Drill(
+            empty_world, made, content or unsigned, parent_lag_s=parent_lag_s, start_s=start_s
+        )
+        drill.run(hours)
+        assert drill.state.ds_seen == drill.state.ds_wanted != frozenset()
+        return drill
 
     return make
