@@ -1,0 +1,131 @@
+"""Measure a running server: CPU of its process tree from /proc, queries by dnsperf."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+SERVER_CORE, CLIENT_CORE = 0, 1
+
+
+class Cost(NamedTuple):
+    """What a run of queries cost: CPU microseconds a query, queries answered, per second, lost."""
+
+    cpu_us: float
+    completed: int
+    per_second: float
+    lost_percent: float
+
+
+def tree(pid: int) -> list[int]:
+    """Give a process and all below it."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        one = waiting.pop()
+        found.append(one)
+        waiting += children.get(one, [])
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Give the CPU seconds (user and system) of a process tree so far."""
+    total = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / _TICKS
+
+
+def resident_mib(pid: int) -> float:
+    """Give the proportional memory (PSS) of a process tree in MiB: shared pages count once."""
+    total = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.M)
+            total += int(found.group(1)) if found else 0
+    return total / 1024
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int, log: Path, within_s: float = 120) -> Iterator[int]:
+    """Run a server on its core until the block ends; gives its pid once it answers over TCP."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(SERVER_CORE), *command], stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + within_s
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command[0]} does not answer: {log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def query(pid: int, port: int, questions: Path, seconds: float, *options: str) -> Cost:
+    """Send questions for a while and measure what they cost the server."""
+    before = cpu_s(pid)
+    ran = subprocess.run(
+        [
+            "taskset", "-c", str(CLIENT_CORE), "dnsperf", "-s", "::1", "-p", str(port),
+            "-d", str(questions), "-l", str(seconds), *(options or ("-q", "500")),
+        ],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    spent = cpu_s(pid) - before
+
+    def number(pattern: str) -> float:
+        found = re.search(pattern, ran.stdout)
+        return float(found.group(1)) if found else 0.0
+
+    completed = number(r"Queries completed:\s+(\d+)")
+    return Cost(
+        spent / max(completed, 1) * 1e6,
+        int(completed),
+        number(r"Queries per second:\s+([\d.]+)"),
+        number(r"Queries lost:\s+\d+ \(([\d.]+)%\)"),
+    )
+
+
+def free_port() -> int:
+    """Give a port on ::1 that nobody listens at."""
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.bind(("::1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    """Ask for the apex's SOA over TCP: loaded is when that is NOERROR."""
+    message = bytes.fromhex("0001000000010000000000000765 78616d706c6503636f6d0000060001")
+    try:
+        with socket.create_connection(("::1", port), timeout=2) as sock:
+            sock.sendall(len(message).to_bytes(2, "big") + message)
+            answer = sock.recv(4096)
+    except OSError:
+        return False
+    return len(answer) > 6 and answer[5] & 0xF == 0 and answer[8:10] != b"\x00\x00"
