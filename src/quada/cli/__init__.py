@@ -18,12 +18,14 @@ VERBS = {
     "dnssec": "dnssec",
     "import": "importing",
     "query": "query",
+    "record": "record",
     "reload": "status",
     "reverse": "reverse",
     "serve": "serve",
     "status": "status",
     "stop": "status",
     "tail": "tail",
+    "zone": "zone",
 }
 """Verb to module of this package."""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from quada.cli.output import faults_exit
+from quada.cli.output import faults_exit, zone_name
 from quada.cli.serve import run_server
+from quada.cli.stored import author, open_store
 from quada.config.load import read_settings
+from quada.store.files import load_zone_file
 
 _DEMO = Path(__file__).parent.parent / "demo"
 
@@ -28,14 +31,30 @@ def demo(
 
     with faults_exit():
         settings = read_settings((_DEMO / "quada.toml").read_text(), str(_DEMO / "quada.toml"))
-        zones = tuple(replace(zone, file=str(_DEMO / zone.file)) for zone in settings.zone)
+        _fill_store(state_dir, {zone.name: _DEMO / zone.file for zone in settings.zone})
         settings = replace(
             settings,
-            zone=zones,
+            zone=(),
             server=replace(settings.server, state_dir=str(state_dir)),
             authority=replace(settings.authority, listen=(f"[::]:{port}", f"0.0.0.0:{port}")),
         )
         typer.echo(f"try: dig -p {port} @::1 app.example.com AAAA")
         typer.echo(f"     dig -p {port} @::1 -x 2001:db8:1::80")
         typer.echo(f"     .venv/bin/quada tail --state-dir {state_dir}")
+        typer.echo(
+            f"     .venv/bin/quada record add example.com new AAAA 2001:db8::1"
+            f" --state-dir {state_dir}"
+        )
         run_server(settings, ("authority",), as_json=False)
+
+
+def _fill_store(state_dir: Path, zones: dict[str, Path]) -> None:
+    """Put the demo's zones into a store that does not have them yet."""
+    store = open_store(state_dir)
+    known = store.zones()
+    for name, file in zones.items():
+        origin = zone_name(name)
+        if origin not in known:
+            zone = load_zone_file(file, origin)
+            store.create(zone, author("first start of the demo"), int(time.time()))
+    store.close()

@@ -127,7 +127,9 @@ class TlsSection:
 class StoreSection:
     """The store of zones, journal, keys and tokens."""
 
-    path: str = setting("", "SQLite file; empty serves zone files without a store.")
+    path: str = setting(
+        "", "SQLite file of stored zones; empty is `zones.db` in the state directory."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

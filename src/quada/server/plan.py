@@ -79,6 +79,12 @@ class Plan:
         return Path(control) if control else self.state_dir / "control.sock"
 
     @property
+    def store_path(self) -> Path:
+        """The zone store."""
+        path = self.settings.store.path
+        return Path(path) if path else self.state_dir / "zones.db"
+
+    @property
     def events_dir(self) -> Path:
         """The event rings."""
         return self.state_dir / "events"

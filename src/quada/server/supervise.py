@@ -39,6 +39,7 @@ from quada.server.pools import PoolWatch
 from quada.server.ring import Ring, ring_path
 from quada.server.signed import SignedZones
 from quada.server.sockets import bind, has_ipv6
+from quada.server.stored import StoredZones
 from quada.server.worker import AuthorityWorker
 from quada.server.zonefiles import ZoneFiles
 from quada.telemetry.event import RECORD_OCTETS
@@ -80,6 +81,9 @@ class Supervisor:
         self._lookups = Lookups(plan.alias, self.deliver)
         self._pool_watch = PoolWatch(self._pools, self.deliver)
         self._certificate: Certificate | None = None
+        self._stored = StoredZones(
+            plan.store_path, self._put, lambda origin: self.deliver(DropZone(origin))
+        )
         self._signed = SignedZones(
             plan,
             self._serve,
@@ -89,6 +93,8 @@ class Supervisor:
     def load(self, progress: Callable[[str, int, float], None] | None = None) -> None:
         """Load zones. Raises: DataFault for one that is not good."""
         for zone in self._files.load_all(progress):
+            self._authority.put(self._signed.publish(zone))
+        for zone in self._stored.load_all():
             self._authority.put(self._signed.publish(zone))
 
     def run(self) -> None:
@@ -109,6 +115,7 @@ class Supervisor:
             for index in range(plan.workers)
         ]
         self._signed.before_fork()
+        self._stored.before_fork()
         # Zones are shared with workers by fork; a collection would touch, and so copy, all of them.
         gc.collect()
         gc.freeze()
@@ -170,6 +177,7 @@ class Supervisor:
             asyncio.create_task(self._lookups.run()),
             asyncio.create_task(self._pool_watch.run()),
             asyncio.create_task(self._signed.run()),
+            asyncio.create_task(self._stored.run()),
         ]
         try:
             await self._stop.wait()
@@ -185,6 +193,7 @@ class Supervisor:
             "reload": self.reload,
             "stop": self._stop.set,
             "drop": lambda zone: self.deliver(DropZone(names.from_text(zone).lower())),
+            "refresh": self._stored.refresh,
             "alias": self._lookups.explain,
             "dnssec-tick": self._signed.tick,
             "dnssec-look": self._signed.look_at_parents,

@@ -19,7 +19,7 @@ import dns.rdatatype
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.wire.faults import DataFault
-from quada.zones.tokens import Misread, quote, unescape
+from quada.zones.tokens import Entry, Misread, quote, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,6 +174,23 @@ def read_rdata(rdtype: int, fields: list[str], origin: bytes) -> bytes:
             index=0,
         )
     return _read_by_dnspython(rdtype, " ".join(fields), origin)
+
+
+def read_value(rdtype: int, text: str, origin: bytes) -> bytes:
+    """Read RDATA written as one text, as a zone file has it after the type.
+
+    Raises: DataFault, saying what is wrong with it.
+    """
+    entry = Entry()
+    try:
+        entry.add(text, 1)
+        if entry.depth or not entry.tokens:
+            raise Misread("it is empty, or a parenthesis is open")
+        return read_rdata(rdtype, [token.text for token in entry.tokens], origin)
+    except Misread as error:
+        raise DataFault(
+            f"{type_name(rdtype)} value {text!r}: {error.message}", remedy=error.remedy
+        ) from error
 
 
 def _read_by_dnspython(rdtype: int, text: str, origin: bytes) -> bytes:
