@@ -18,6 +18,7 @@ import dns.rdatatype
 
 import quada.wire.codes as codes
 import quada.wire.names as names
+import quada.zones.rdata_dnssec as rdata_dnssec
 from quada.wire.faults import DataFault
 from quada.zones.tokens import Entry, Misread, quote, unescape
 
@@ -488,4 +489,5 @@ _WRITERS: Final[dict[int, Callable[[bytes, bytes | None], str]]] = {
     codes.ALIAS: _write_one_name,
     99: _write_txt,
     257: _write_caa,
+    **rdata_dnssec.WRITERS,
 }
