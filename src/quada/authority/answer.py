@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import quada.telemetry.event as event
 import quada.wire.codes as codes
 import quada.wire.edns as edns
+import quada.wire.names as names
 from quada.authority.compose import Composer
 from quada.authority.cookies import Cookies
 from quada.authority.expand import ExpandingBook
@@ -24,9 +25,10 @@ from quada.authority.question import Question, parse_question
 from quada.authority.served import Served
 from quada.telemetry.event import Provenance, Role, compose_tail
 from quada.wire.ask import Transport
-from quada.wire.faults import MalformedMessage
+from quada.wire.faults import DataFault, MalformedMessage
 from quada.wire.limit import Limiter, LimitSettings
 from quada.wire.respond import Answered, Deferred
+from quada.zones.online import OnlineSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from quada.authority.alias import View
     from quada.authority.pool import PoolState
     from quada.zones import Zone
+    from quada.zones.online import OnlineKeys
 
 _ANSWERS_MAX: Final = 32_768  # our choice: about 20 MiB of whole packets remembered
 _BODIES_MAX: Final = 65_536
@@ -195,10 +198,24 @@ class Authority:
         self._now_s = 0
 
     def put(self, zone: Zone) -> None:
-        """Serve a version of a zone instead of any other. Raises: DataFault without SOA."""
+        """Serve a version of a zone instead of any other.
+
+        Raises: DataFault without SOA, and for a signed zone whose ALIAS or pools nobody can sign.
+        """
         served = Served(zone)
+        if served.is_signed and served.has_expansions and zone.origin not in self.book.signers:
+            raise DataFault(
+                "a signed zone holds ALIAS or POOL records",
+                place=names.to_text(zone.origin),
+                remedy="let quada sign the zone itself, or move the record to an unsigned zone",
+            )
         self.book.served[zone.origin] = served
         self._expired.discard(zone.origin)
+        self.forget()
+
+    def sign_with(self, keys: OnlineKeys) -> None:
+        """Sign a zone's answers of the moment with these keys from now on."""
+        self.book.signers[keys.origin] = OnlineSigner(keys)
         self.forget()
 
     def drop(self, origin: bytes) -> None:

@@ -39,7 +39,6 @@ class ExpandingBook(Book):
         super().__init__()
         self.aliases = aliases
         self.pools = pools
-        self.now_s = 0
         self.is_last = False
         self._chance = chance
         self._depth = 0

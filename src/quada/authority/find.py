@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import quada.wire.codes as codes
 import quada.wire.names as names
+from quada.authority.denial import make_proof
 from quada.telemetry.event import NO_EDE, Provenance
 from quada.zones import Node, RRset, find
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from quada.authority.denial import Proof
     from quada.authority.served import Served
+    from quada.zones.online import OnlineSigner
 
 LINKS_MAX: Final = 16  # our choice: CNAMEs and DNAMEs followed; BIND's max-query-restarts is 11
 _ADDRESSES: Final = (codes.AAAA, codes.A)
@@ -73,6 +75,7 @@ class Result:
     anchor: bytes | None = None
     is_nodata: bool = False
     is_momentary: bool = False
+    has_own_denial: bool = False
     wanted: Wanted | None = None
     ede: int = NO_EDE
     detail: str = ""
@@ -83,6 +86,8 @@ class Book:
 
     def __init__(self) -> None:
         self.served: dict[bytes, Served] = {}
+        self.signers: dict[bytes, OnlineSigner] = {}
+        self.now_s = 0
 
     def zone_for(self, name: bytes, qtype: int = 0) -> Served | None:
         """Give the zone with the longest origin at or above a name (step 2).
@@ -179,6 +184,8 @@ def _step(
         book, zone, b"\x01*" + encloser, wildcard, owner if owner else None, qtype, result,
         is_do=is_do, synthesized_for=name,
     )  # fmt: skip
+    if result.has_own_denial:
+        return onward
     if is_do and zone.chain and result.is_nodata:
         del result.proofs[at_proofs:]
         _prove(result, zone.chain.no_type_at_wildcard(name, encloser))
@@ -220,7 +227,17 @@ def _read_node(
             return None
         if expansion is not None:
             _take_expansion(zone, expansion, owner, qtype, result)
+            signer = book.signers.get(zone.origin) if is_do and zone.chain else None
+            if expansion.rdatas and signer is not None:
+                made = RRset(qtype, expansion.ttl_s, expansion.rdatas)
+                signatures = signer.sign(name, made, book.now_s)
+                result.answer.append(Item(owner, codes.RRSIG, expansion.ttl_s, signatures))
             if expansion.rdatas or expansion.is_failure:
+                return None
+            if signer is not None and zone.chain is not None:
+                result.is_nodata = result.has_own_denial = True
+                _deny(zone, result, _deny_family(zone, signer, owner_name, name, qtype, book.now_s))
+                _sign_soa(zone, result)
                 return None
     result.is_nodata = True
     proofs: list[Proof] = []
@@ -231,6 +248,16 @@ def _read_node(
     if is_do:
         _sign_soa(zone, result)
     return None
+
+
+def _deny_family(
+    zone: Served, signer: OnlineSigner, owner: bytes, name: bytes, rdtype: int, now_s: int
+) -> list[Proof]:
+    """Deny an address family that a stand-in has not got now, though the chain lists it."""
+    assert zone.chain is not None
+    standing = zone.chain.no_type(owner)[0].signed[0]
+    place, rrset, signatures = signer.deny(name, standing, rdtype, now_s)
+    return [make_proof(place, zone.origin, (rrset, signatures))]
 
 
 def _answer_with(
@@ -251,7 +278,8 @@ def _take_expansion(
     result.ede, result.detail = expansion.ede, expansion.detail
     if expansion.rdatas:
         result.answer.append(Item(owner, rdtype, expansion.ttl_s, expansion.rdatas))
-    elif expansion.is_servfail:
+    elif expansion.is_servfail or (expansion.is_failure and zone.chain is not None):
+        # In a signed zone NODATA would have to be proved, and it is not so.
         result.rcode = codes.SERVFAIL
     elif expansion.is_failure:
         # NODATA that nobody keeps for long: the failure is ours to mend, not the cache's.

@@ -56,12 +56,6 @@ class Served:
         self.chain: NsecChain | Nsec3Chain | None = self._chain()
         # SOA and its signatures for names that do not exist, by what lies before the apex.
         self.nxdomains: dict[int, tuple[bytes, int]] = {}
-        if self.chain is not None and self.has_expansions:
-            raise DataFault(
-                "a signed zone holds ALIAS or POOL records",
-                place=names.to_text(zone.origin),
-                remedy="let quada sign the zone itself, or move the record to an unsigned zone",
-            )
 
     @property
     def is_signed(self) -> bool:

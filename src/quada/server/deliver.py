@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from quada.authority import Authority, PoolState
     from quada.authority.alias import Expansion
     from quada.zones import Change, Zone
+    from quada.zones.online import OnlineKeys
 
 
 class PutZone(NamedTuple):
@@ -33,6 +34,12 @@ class ExpireZone(NamedTuple):
     """Answer SERVFAIL: the primaries were out of reach for too long."""
 
     origin: bytes
+
+
+class PutSigner(NamedTuple):
+    """Sign a zone's ALIAS and pool answers with these keys."""
+
+    keys: OnlineKeys
 
 
 class AliasNews(NamedTuple):
@@ -78,7 +85,7 @@ class StoreChanged(NamedTuple):
     origin: bytes
 
 
-Delivery = PutZone | ChangeZone | DropZone | ExpireZone | AliasNews | PoolNews
+Delivery = PutZone | ChangeZone | DropZone | ExpireZone | PutSigner | AliasNews | PoolNews
 Report = Ready | AliasWanted | AliasAsked | ZoneNotified | StoreChanged
 
 
@@ -94,6 +101,8 @@ def apply_delivery(authority: Authority, delivery: Delivery) -> None:
         authority.drop(delivery.origin)
     elif isinstance(delivery, ExpireZone):
         authority.expire(delivery.origin)
+    elif isinstance(delivery, PutSigner):
+        authority.sign_with(delivery.keys)
     elif isinstance(delivery, AliasNews):
         if authority.book.aliases is not None:
             for expansion in delivery.expansions:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from quada.server.plan import Plan
     from quada.zones import Zone
+    from quada.zones.online import OnlineKeys
 
 log = structlog.get_logger()
 
@@ -43,6 +44,11 @@ class SignedZones:
         """Give the version to serve for new content. Raises: DataFault where the gate refuses."""
         desk = self._open()
         return content if desk is None else desk.publish(content, int(time.time()))
+
+    def online(self, origin: bytes) -> OnlineKeys | None:
+        """Give the keys a zone's ALIAS and pool answers are signed with; None for none."""
+        desk = self._open()
+        return None if desk is None else desk.online(origin)
 
     def before_fork(self) -> None:
         """Close what a child must not share."""

@@ -22,6 +22,7 @@ from quada.store.keys import StaleSave
 from quada.wire.faults import DataFault
 from quada.zones.keys import make_key
 from quada.zones.keyset import describe, ds_ids, key_set, world
+from quada.zones.online import OnlineKeys, is_needed
 from quada.zones.sign import Signing, complete, due, plan, sign_tasks, with_serial
 
 if TYPE_CHECKING:
@@ -109,6 +110,17 @@ class SigningDesk:
             with contextlib.suppress(StaleSave):
                 return self._make(signed, content, now_s, is_new=is_new)
         raise DataFault("keys keep changing", place=names.to_text(content.origin))
+
+    def online(self, origin: bytes) -> OnlineKeys | None:
+        """Give the keys for answers of the moment; None where the zone has no ALIAS or pools."""
+        content, signed = self._content.get(origin), self._store.load(origin)
+        if content is None or signed is None:
+            return None
+        if not any(is_needed(rrset.rdtype for rrset in node) for node in content.nodes.values()):
+            return None
+        signers = [ring.key for ring in signed.state.rings if ring.signs_zone]
+        octets = [(*ident, signed.keys[ident].octets()) for ident in signers]
+        return OnlineKeys(origin, tuple(octets)) if octets else None
 
     def see_parent(self, origin: bytes, sightings: Iterable[Sighting], now_s: int) -> str:
         """Take what the parent's servers said about DS; tell why it does not count, or ""."""

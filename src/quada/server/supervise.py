@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import itertools
 import json
 import os
 import pwd
@@ -30,6 +31,7 @@ from quada.server.deliver import (
     AliasWanted,
     ChangeZone,
     DropZone,
+    PutSigner,
     PutZone,
     Ready,
     apply_delivery,
@@ -92,10 +94,12 @@ class Supervisor:
 
     def load(self, progress: Callable[[str, int, float], None] | None = None) -> None:
         """Load zones. Raises: DataFault for one that is not good."""
-        for zone in self._files.load_all(progress):
-            self._authority.put(self._signed.publish(zone))
-        for zone in self._stored.load_all():
-            self._authority.put(self._signed.publish(zone))
+        for content in itertools.chain(self._files.load_all(progress), self._stored.load_all()):
+            version = self._signed.publish(content)
+            keys = self._signed.online(content.origin)
+            if keys is not None:
+                self._authority.sign_with(keys)
+            self._authority.put(version)
 
     def run(self) -> None:
         """Bind, fork and serve. Raises: ConfigFault and ReachFault before anything serves."""
@@ -220,6 +224,9 @@ class Supervisor:
         from quada.zones import diff
 
         before = self._authority.book.served.get(zone.origin)
+        keys = self._signed.online(zone.origin)
+        if keys is not None:
+            self.deliver(PutSigner(keys))
         try:
             if before is None:
                 self.deliver(PutZone(zone))

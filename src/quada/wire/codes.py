@@ -34,6 +34,7 @@ TSIG: Final = 250
 IXFR: Final = 251
 AXFR: Final = 252
 ANY: Final = 255
+POOL: Final = 65402  # private use: addresses chosen from a pool
 ALIAS: Final = 65401  # private use; the number PowerDNS and Knot DNS use for the same record
 
 # Classes.

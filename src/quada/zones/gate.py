@@ -20,7 +20,7 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.denial as denial
 import quada.zones.signature as signature
-from quada.zones.sign import MADE_TYPES, order_key
+from quada.zones.sign import MADE_TYPES, STAND_INS, order_key
 from quada.zones.zone import Zone, find
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _signed_rrsets(zone: Zone, owner: bytes) -> Iterator[tuple[RRset, list[bytes
         covering.setdefault(int.from_bytes(rdata[:2], "big"), []).append(rdata)
     is_cut = _is_cut(owner, node, zone.origin)
     for rrset in node:
-        if rrset.rdtype in (codes.RRSIG, codes.ALIAS):
+        if rrset.rdtype == codes.RRSIG or rrset.rdtype in STAND_INS:
             continue
         if is_cut and rrset.rdtype not in (codes.DS, codes.NSEC):
             continue
@@ -373,6 +373,6 @@ def _owned_types(zone: Zone, owner: bytes, node: Node) -> set[int]:
     types = {rrset.rdtype for rrset in node}
     if _is_cut(owner, node, zone.origin):
         types &= {codes.NS, codes.DS}
-    if codes.ALIAS in types:
-        types = types - {codes.ALIAS} | {codes.A, codes.AAAA}
+    if types & STAND_INS:
+        types = types - STAND_INS | {codes.A, codes.AAAA}
     return types - (MADE_TYPES - {codes.NSEC3PARAM})

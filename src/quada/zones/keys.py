@@ -92,6 +92,17 @@ class Key(NamedTuple):
             raise DataFault(f"key {self.tag} has no private half here", place=place)
         return signature.make_signer(self.algorithm, self.private)
 
+    def octets(self) -> bytes:
+        """Give the private half as PKCS#8: for a process of ours, never for a file."""
+        if self.private is None:
+            place = names.to_text(self.zone)
+            raise DataFault(f"key {self.tag} has no private half here", place=place)
+        return self.private.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
     def __str__(self) -> str:
         name = signature.ALGORITHM_NAMES.get(self.algorithm, str(self.algorithm))
         return f"{self.role.upper()} {self.tag} ({name})"
@@ -147,12 +158,7 @@ def seal(key: Key, sealing_key: bytes, nonce: bytes) -> bytes:
     """
     if key.private is None:
         return b""
-    plain = key.private.private_bytes(
-        serialization.Encoding.DER,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return nonce + AESGCM(sealing_key).encrypt(nonce, plain, key.zone + key.dnskey)
+    return nonce + AESGCM(sealing_key).encrypt(nonce, key.octets(), key.zone + key.dnskey)
 
 
 def unseal(zone: bytes, role: KeyRole, dnskey: bytes, sealed: bytes, sealing_key: bytes) -> Key:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DAY_S: Final = 86_400
 # Types that signing makes; a version to be signed holds none of them from elsewhere.
 MADE_TYPES: Final = frozenset((codes.RRSIG, codes.NSEC, codes.NSEC3, codes.NSEC3PARAM))
+# Types that stand for addresses made when they are asked for, and are never answered themselves.
+STAND_INS: Final = frozenset((codes.ALIAS, codes.POOL))
 KEY_TYPES: Final = frozenset((codes.DNSKEY, codes.CDS, codes.CDNSKEY))
 
 
@@ -357,9 +359,8 @@ class _Planner:
             types &= {codes.NS, codes.DS}
             if has_nsec3 and codes.DS not in types:
                 return None if self.policy.has_opt_out else frozenset(types)
-        if codes.ALIAS in types:  # it stands for addresses, and is never answered itself
-            types.discard(codes.ALIAS)
-            types |= {codes.A, codes.AAAA}
+        if types & STAND_INS:
+            types = types - STAND_INS | {codes.A, codes.AAAA}
         types.add(codes.RRSIG)
         if not has_nsec3:
             types.add(codes.NSEC)
@@ -517,14 +518,14 @@ class _Planner:
     def _authoritative(self, owner: bytes, node: Node) -> Iterable[RRset]:
         """Give the RRsets of a node that are signed (RFC 4035 2.2)."""
         if owner == self.origin:
-            return [rrset for rrset in node if rrset.rdtype != codes.ALIAS]
+            return [rrset for rrset in node if rrset.rdtype not in STAND_INS]
         if len(node) == 1 and node[0].rdtype == codes.NSEC3:
             return node
         if self._is_occluded(owner):
             return ()
         if any(rrset.rdtype == codes.NS for rrset in node):
             return [rrset for rrset in node if rrset.rdtype in (codes.DS, codes.NSEC)]
-        return [rrset for rrset in node if rrset.rdtype != codes.ALIAS]
+        return [rrset for rrset in node if rrset.rdtype not in STAND_INS]
 
 
 def order_name(key: bytes) -> bytes:
