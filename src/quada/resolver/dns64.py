@@ -112,7 +112,7 @@ def read_prefix(text: str, place: str = "dns64.prefix") -> Prefix:
 class OnFailure(StrEnum):
     """What becomes of a name whose AAAA lookup failed."""
 
-    KEEP = "keep"  # the failure is the answer
+    KEEP = "servfail"  # the failure is the answer
     SYNTHESIZE = "synthesize"  # RFC 6147 5.1.2, marked as masking
 
 

@@ -146,6 +146,8 @@ class Denial:
         for nsec in self.nsecs:
             if nsec.owner == wildcard:
                 return _lacks(nsec.bitmap, qtype, is_apex=False)
+            if nsec.is_empty_non_terminal(wildcard):  # RFC 4592 4.2: it has no data, and stands
+                return Proof.PROVED
         return Proof.MISSING
 
     def no_name(self, qname: bytes) -> Proof:
