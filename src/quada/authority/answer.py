@@ -268,6 +268,11 @@ class Authority:
         finally:
             self.book.is_last = False
 
+    def answer_signed(self, deferred: Deferred) -> Answered | Deferred:
+        """Answer an ordinary query whose TSIG was verified, leaving the TSIG out of account."""
+        question = parse_question(deferred.packet)
+        return self._answer_parsed(question, deferred.packet, deferred.peer, deferred.transport)
+
     def coded(self, deferred: Deferred, rcode: int) -> Answered:
         """Answer a deferred query with an rcode and nothing else."""
         try:
@@ -532,6 +537,20 @@ class Authority:
             client = self._client(opt, made)
         if opcode != codes.QUERY or question.has_tsig or question.qtype in (codes.AXFR, codes.IXFR):
             return self._deferred(question, client, packet, peer, transport)
+        return self._answer_parsed(question, packet, peer, transport, client)
+
+    def _answer_parsed(
+        self,
+        question: Question,
+        packet: bytes,
+        peer: bytes,
+        transport: Transport,
+        client: Client | None = None,
+    ) -> Answered | Deferred:
+        """Answer a question of opcode QUERY that was parsed whole."""
+        opt = question.edns
+        if client is None:
+            client = self._client(opt, b"") if opt else self._plain
         if question.qtype == codes.OPT:
             return self._coded(question, client, transport, codes.FORMERR)
         if question.qclass == codes.CH:

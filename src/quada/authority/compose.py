@@ -50,6 +50,11 @@ class Composer:
         """What was added so far."""
         return b"".join(self._parts)
 
+    @property
+    def size(self) -> int:
+        """Octets from the start of the message to the end of what was added."""
+        return self._at
+
     def add(self, owner: bytes | None, rdtype: int, ttl_s: int, rdatas: Iterable[bytes]) -> int:
         """Add an RRset of class IN; gives the number of records."""
         count = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import quada.wire.codes as codes
 from quada.authority import Lookup, Notified
 from quada.server.deliver import AliasAsked, AliasNews, AliasWanted, ZoneNotified
+from quada.server.zonework import ZoneWork
 from quada.telemetry.event import parse_peer
 from quada.wire.respond import Deferred
 
@@ -28,6 +29,7 @@ class Errands:
         self._plan = plan
         self._authority = authority
         self._channel = channel
+        self._zone_work = ZoneWork(plan, authority)
         self._waiting: dict[bytes, list[tuple[Deferred, Pending, asyncio.TimerHandle]]] = {}
         self._waiting_count = 0
 
@@ -41,8 +43,7 @@ class Errands:
             self._channel.send(ZoneNotified(work.origin, client[0] if client else ""))
             pending.send(*self._authority.coded(deferred, codes.NOERROR))
         else:
-            # Transfers, updates and signed queries are off until they are allowed.
-            pending.send(*self._authority.coded(deferred, codes.REFUSED))
+            self._zone_work.start(deferred, pending)
 
     def delivered(self, delivery: Any) -> None:
         """Wake those who waited for what has come."""

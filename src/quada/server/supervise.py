@@ -31,14 +31,18 @@ from quada.server.deliver import (
     AliasWanted,
     ChangeZone,
     DropZone,
+    ExpireZone,
     PutSigner,
     PutZone,
     Ready,
+    ZoneNotified,
     apply_delivery,
 )
 from quada.server.lookups import Lookups
+from quada.server.notify import Notifier
 from quada.server.pools import PoolWatch
 from quada.server.ring import Ring, ring_path
+from quada.server.secondary import Secondaries
 from quada.server.signed import SignedZones
 from quada.server.sockets import bind, has_ipv6
 from quada.server.stored import StoredZones
@@ -86,6 +90,10 @@ class Supervisor:
         self._stored = StoredZones(
             plan.store_path, self._put, lambda origin: self.deliver(DropZone(origin))
         )
+        self._secondaries = Secondaries(
+            plan, self._put, lambda origin: self.deliver(ExpireZone(origin))
+        )
+        self._notifier = Notifier(plan)
         self._signed = SignedZones(
             plan,
             self._serve,
@@ -100,6 +108,8 @@ class Supervisor:
             if keys is not None:
                 self._authority.sign_with(keys)
             self._authority.put(version)
+        for zone in self._secondaries.load_all():
+            self._authority.put(zone)
 
     def run(self) -> None:
         """Bind, fork and serve. Raises: ConfigFault and ReachFault before anything serves."""
@@ -153,6 +163,7 @@ class Supervisor:
             "events": {"written": sum(ring.written_count for ring in self._rings)},
             "alias": self._lookups.status(),
             "dnssec": self._signed.status(),
+            "secondaries": self._secondaries.status(),
             "pools": self._pool_watch.status(),
         }
 
@@ -182,6 +193,7 @@ class Supervisor:
             asyncio.create_task(self._pool_watch.run()),
             asyncio.create_task(self._signed.run()),
             asyncio.create_task(self._stored.run()),
+            asyncio.create_task(self._secondaries.run()),
         ]
         try:
             await self._stop.wait()
@@ -198,6 +210,7 @@ class Supervisor:
             "stop": self._stop.set,
             "drop": lambda zone: self.deliver(DropZone(names.from_text(zone).lower())),
             "refresh": self._stored.refresh,
+            "retransfer": lambda zone: self._secondaries.look(names.from_text(zone).lower()),
             "alias": self._lookups.explain,
             "dnssec-tick": self._signed.tick,
             "dnssec-look": self._signed.look_at_parents,
@@ -236,6 +249,7 @@ class Supervisor:
             self._files.refused[names.to_text(zone.origin)] = str(fault)
             log.error("zone refused", zone=names.to_text(zone.origin), fault=str(fault))
             return
+        self._notifier.notify(zone)
         log.info("zone served", zone=names.to_text(zone.origin), serial=zone.serial)
 
     def _receive(self, index: int, report: Report) -> None:
@@ -247,6 +261,8 @@ class Supervisor:
             self._lookups.want(report.targets)
         elif isinstance(report, AliasAsked):
             self._lookups.asked(report.targets)
+        elif isinstance(report, ZoneNotified):
+            self._secondaries.notified(report.origin, report.address)
 
     def _say_ready(self) -> None:
         """Tell, once, on standard output, that queries are answered."""

@@ -24,7 +24,9 @@ class ZoneFiles:
     """The zone files of a run. `refused` maps a zone to why its file was not taken."""
 
     def __init__(self, zones: tuple[ZonePlan, ...]) -> None:
-        self._zones = [zone for zone in zones if zone.file is not None]
+        self._zones = [
+            zone for zone in zones if zone.file is not None and zone.section.role == "primary"
+        ]
         self._stamps: dict[bytes, tuple[int, int]] = {}
         self.refused: dict[str, str] = {}
 

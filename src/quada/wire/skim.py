@@ -63,22 +63,27 @@ class Skimmed(NamedTuple):
     edns: Edns | None
 
 
-def skim(message: bytes) -> Skimmed:
-    """Skim one message with exactly one question.
+def skim(message: bytes, *, needs_question: bool = True) -> Skimmed:
+    """Skim one message with exactly one question, or with none where that is allowed.
 
     Raises: MalformedMessage for anything else; octets after the last record are ignored.
     RFC: 1035 4.1
     """
-    if len(message) < HEADER_OCTETS or message[4:6] != b"\x00\x01":
-        raise MalformedMessage("message is short or does not have exactly one question")
+    if len(message) < HEADER_OCTETS:
+        raise MalformedMessage("message is shorter than a header")
     flags = message[2] << 8 | message[3]
-    qname, at = names.parse_name(message, HEADER_OCTETS)
-    if at + 4 > len(message):
-        raise MalformedMessage("question is cut short")
-    qtype = message[at] << 8 | message[at + 1]
-    qclass = message[at + 2] << 8 | message[at + 3]
-    known = {HEADER_OCTETS: qname.lower()}
-    at += 4
+    qname, qtype, qclass, at = names.ROOT, 0, 0, HEADER_OCTETS
+    known: dict[int, bytes] = {}
+    if message[4:6] == b"\x00\x01":
+        qname, at = names.parse_name(message, HEADER_OCTETS)
+        if at + 4 > len(message):
+            raise MalformedMessage("question is cut short")
+        qtype = message[at] << 8 | message[at + 1]
+        qclass = message[at + 2] << 8 | message[at + 3]
+        known[HEADER_OCTETS] = qname.lower()
+        at += 4
+    elif needs_question or message[4:6] != b"\x00\x00":
+        raise MalformedMessage("message does not have exactly one question")
     sections: list[list[Record]] = []
     edns: Edns | None = None
     for field in (6, 8, 10):
