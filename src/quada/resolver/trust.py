@@ -9,12 +9,13 @@ import quada.wire.names as names
 import quada.zones.signature as signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     from quada.telemetry.event import Validation
 
 SKEW_S: Final = 300  # our choice because a clock five minutes off should not break the net
 MAX_ZONES: Final = 20_000  # our choice: about 20 MiB of keys and delegations
+MAX_VERIFIED: Final = 10_000  # our choice: about 5 MiB
 MAX_NEGATIVE: Final = 1_000  # our choice because an operator writes them by hand
 
 
@@ -155,6 +156,16 @@ class Trust:
             self.digests |= {signature.DIGEST_SHA1}
         self.zones: Table[Zone] = Table()
         self.delegations: Table[Delegation] = Table()
+        # SOA, NSEC and NSEC3 RRsets verified lately: a flood of random names brings the same few.
+        self.verified: dict[Hashable, tuple[Zone, signature.Rrsig, bytes]] = {}
+
+    def remember(
+        self, rrset: Hashable, zone: Zone, rrsig: signature.Rrsig, signed_owner: bytes
+    ) -> None:
+        """Keep that an RRset was verified by these keys of a zone."""
+        if len(self.verified) >= MAX_VERIFIED:
+            self.verified.clear()
+        self.verified[rrset] = zone, rrsig, signed_owner
 
 
 def usable_ds(
