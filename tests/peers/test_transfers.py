@@ -94,7 +94,7 @@ def knot_secondary(place: Path, port: int, primary: int) -> list[str]:
         f"key:\n  - id: transfer\n    algorithm: hmac-sha256\n    secret: {SECRET}\n"
         f"remote:\n  - id: quada\n    address: ::1@{primary}\n    key: transfer\n"
         "acl:\n  - id: notify\n    address: ::1\n    action: [notify, transfer]\n"
-        "zone:\n  - domain: example.com\n    master: quada\n    acl: notify\n"
+        f"zone:\n  - domain: example.com\n    storage: {place}\n    master: quada\n    acl: notify\n"
     )
     return ["knotd", "-c", str(place / "knot.conf")]
 
