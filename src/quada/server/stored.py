@@ -84,7 +84,7 @@ class StoredZones:
         """Give the present version: by the journal from the one known, or read whole."""
         if known is not None:
             entries = store.since_revision(origin, known[0])
-            if entries and entries[0].revision == known[0] + 1:
+            if entries is not None:
                 zone = known[1]
                 for entry in entries:
                     zone = zone.changed(entry.change)

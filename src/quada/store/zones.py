@@ -45,6 +45,10 @@ _MIGRATIONS: Final = (
     ),
 )
 _HALF: Final = 1 << 31  # RFC 1982 3.2
+_ENTRY: Final = (
+    "SELECT id, zone, revision, serial_from, serial_to, at, who, place, why, removed, added"
+    " FROM change"
+)
 SERIAL_POLICIES: Final = ("increment", "date", "unixtime")
 
 
@@ -140,13 +144,16 @@ class ZoneStore:
         with writing(self._engine) as connection:
             if self._revision(connection, zone.origin) is not None:
                 raise DataFault("the zone is there already", place=names.to_text(zone.origin))
+            revision = self._next_revision(connection)
             connection.exec_driver_sql(
-                "INSERT INTO zone VALUES (?, ?, 1, ?, ?, ?)",
-                (zone.origin, zone.serial, json.dumps(settings), now_s, now_s),
+                "INSERT INTO zone VALUES (?, ?, ?, ?, ?, ?)",
+                (zone.origin, zone.serial, revision, json.dumps(settings), now_s, now_s),
             )
             self._write_owners(connection, zone, zone.nodes)
-            self._journal(connection, zone.origin, 1, None, zone.serial, author, now_s, change)
-        self._cached[zone.origin] = (1, zone)
+            self._journal(
+                connection, zone.origin, revision, None, zone.serial, author, now_s, change
+            )
+        self._cached[zone.origin] = (revision, zone)
         return Applied(zone, change)
 
     def apply(
@@ -185,7 +192,7 @@ class ZoneStore:
             after = _numbered(before, after, policy, now_s)
             _refuse(after)
             whole = diff(before, after)
-            revision = (self._revision(connection, origin) or 0) + 1
+            revision = self._next_revision(connection)
             owners = {record.owner for side in whole for record in side}
             self._write_owners(connection, after, owners)
             connection.exec_driver_sql(
@@ -214,44 +221,51 @@ class ZoneStore:
                 connection.exec_driver_sql(f"DELETE FROM {table} WHERE {column} = ?", (origin,))
         self._cached.pop(origin, None)
 
-    def history(self, origin: bytes, *, limit: int = 100, after: int = 0) -> list[Entry]:
-        """Give the latest entries of a zone's journal, newest first, with numbers above `after`."""
+    def history(
+        self, origin: bytes, *, limit: int = 100, after: int = 0, until: int = 1 << 62
+    ) -> list[Entry]:
+        """Give entries of a zone's journal, newest first: numbers above `after`, up to `until`."""
         with reading(self._engine) as connection:
             rows = connection.exec_driver_sql(
-                "SELECT id, zone, revision, serial_from, serial_to, at, who, place, why, removed,"
-                " added FROM change WHERE zone = ? AND id > ? ORDER BY id DESC LIMIT ?",
-                (origin, after, limit),
+                f"{_ENTRY} WHERE zone = ? AND id > ? AND id <= ? ORDER BY id DESC LIMIT ?",
+                (origin, after, until, limit),
             )
             return [_entry(row) for row in rows]
 
-    def since_revision(self, origin: bytes, revision: int) -> list[Entry]:
-        """Give the entries that lead from a revision to the present, oldest first."""
+    def since_revision(self, origin: bytes, revision: int) -> list[Entry] | None:
+        """Give the entries that lead from a revision to the present, oldest first.
+
+        None where the journal does not know the revision: the zone was removed and added again.
+        """
         with reading(self._engine) as connection:
             rows = connection.exec_driver_sql(
-                "SELECT id, zone, revision, serial_from, serial_to, at, who, place, why, removed,"
-                " added FROM change WHERE zone = ? AND revision > ? ORDER BY revision",
-                (origin, revision),
+                f"{_ENTRY} WHERE zone = ? AND revision >= ? ORDER BY revision", (origin, revision)
             )
-            return [_entry(row) for row in rows]
+            entries = [_entry(row) for row in rows]
+        return entries[1:] if entries and entries[0].revision == revision else None
 
     def since_serial(self, origin: bytes, serial: int, *, limit: int = 1000) -> list[Entry] | None:
         """Give the entries that lead from a serial to the present, oldest first (RFC 1995 4).
 
         None where the journal does not reach back to it.
         """
-        entries = []
-        for entry in self.history(origin, limit=limit):
-            entries.append(entry)
-            if entry.serial_from == serial:
-                return entries[::-1]
-        return None
+        with reading(self._engine) as connection:
+            start = connection.exec_driver_sql(
+                "SELECT max(id) FROM change WHERE zone = ? AND serial_from = ?", (origin, serial)
+            ).scalar()
+            rows = connection.exec_driver_sql(
+                f"{_ENTRY} WHERE zone = ? AND id >= ? ORDER BY id LIMIT ?",
+                (origin, start or 0, limit + 1),
+            )
+            entries = [_entry(row) for row in rows] if start else []
+        return entries if 0 < len(entries) <= limit else None
 
     def undo(self, origin: bytes, number: int, author: Author, now_s: int) -> Applied:
         """Take one change back, whatever came after it; its SOA stays out of it.
 
         Raises: DataFault for no such entry, or where the checks refuse what would come.
         """
-        found = [e for e in self.history(origin, limit=1_000_000) if e.number == number]
+        found = self.history(origin, limit=1, after=number - 1, until=number)
         if not found:
             raise DataFault(
                 f"the journal has no change {number}",
@@ -291,6 +305,14 @@ class ZoneStore:
         )
         self._cached[origin] = (revision, zone)
         return zone
+
+    @staticmethod
+    def _next_revision(connection: sa.Connection) -> int:
+        """Give a revision that no zone ever had: the number the next journal entry will get."""
+        found = connection.exec_driver_sql(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'change'"
+        ).scalar()
+        return int(found or 0) + 1
 
     @staticmethod
     def _revision(connection: sa.Connection, origin: bytes) -> int | None:

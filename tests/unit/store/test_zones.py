@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import quada.wire.names as names
+from quada.server.stored import StoredZones
 from quada.store.zones import (
     Author,
     SerialConflict,
@@ -92,6 +93,18 @@ def test_a_removed_zone_is_gone_with_its_journal(store: ZoneStore) -> None:
     assert store.zone(ORIGIN) is None
     with pytest.raises(DataFault):
         store.remove(ORIGIN)
+
+
+def test_a_zone_removed_and_added_again_is_not_taken_for_the_old_one(
+    store: ZoneStore, tmp_path: Path
+) -> None:
+    served: list[Zone] = []
+    feed = StoredZones(tmp_path / "zones.db", served.append, lambda _: None)
+    assert [zone.serial for zone in feed.load_all()] == [10]
+    store.remove(ORIGIN)
+    store.create(read_zone(TEXT.replace(" 10 ", " 7 "), ORIGIN), ME, 2000)
+    feed.refresh()
+    assert [zone.serial for zone in served] == [7]
 
 
 records = st.builds(
