@@ -10,6 +10,7 @@ Unusual packets (other opcodes and classes, cookies, TSIG, broken ones) go throu
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -35,11 +36,12 @@ if TYPE_CHECKING:
 
     from quada.authority.alias import View
     from quada.authority.pool import PoolState
-    from quada.zones import Zone
+    from quada.zones import Change, Zone
     from quada.zones.online import OnlineKeys
 
 _ANSWERS_MAX: Final = 32_768  # our choice: about 20 MiB of whole packets remembered
 _BODIES_MAX: Final = 65_536
+_RECENT_RECORDS_MAX: Final = 20_000  # our choice: what IXFR may go back, about 5 MiB a zone
 _OPTS_MAX: Final = 4_096
 _TC_HIGH: Final = codes.TC >> 8
 _PADDING_BLOCK_OCTETS: Final = 468  # RFC 8467 4.1
@@ -196,6 +198,7 @@ class Authority:
         self._cookies = Cookies(settings.cookie_secret) if settings.cookie_secret else None
         self._plain = Client(False, False, edns.MIN_PAYLOAD_OCTETS, b"\x00", b"")
         self._now_s = 0
+        self._recent: dict[bytes, deque[tuple[int, Change]]] = {}
 
     def put(self, zone: Zone) -> None:
         """Serve a version of a zone instead of any other.
@@ -211,7 +214,30 @@ class Authority:
             )
         self.book.served[zone.origin] = served
         self._expired.discard(zone.origin)
+        self._recent.pop(zone.origin, None)
         self.forget()
+
+    def change(self, origin: bytes, change: Change) -> None:
+        """Serve the version that a change makes of the present one, and remember the change."""
+        before = self.book.served.get(origin)
+        if before is None:
+            return
+        recent = self._recent.get(origin, deque())
+        self.put(before.zone.changed(change))
+        recent.append((before.zone.serial, change))
+        self._recent[origin] = recent
+        held = sum(len(one.removed) + len(one.added) for _, one in recent)
+        while held > _RECENT_RECORDS_MAX:
+            _, gone = recent.popleft()
+            held -= len(gone.removed) + len(gone.added)
+
+    def changes_since(self, origin: bytes, serial: int) -> list[Change] | None:
+        """Give the changes from a serial to the version that serves; None where they are gone."""
+        recent = list(self._recent.get(origin, ()))
+        for at, (from_serial, _) in enumerate(recent):
+            if from_serial == serial:
+                return [change for _, change in recent[at:]]
+        return None
 
     def sign_with(self, keys: OnlineKeys) -> None:
         """Sign a zone's answers of the moment with these keys from now on."""

@@ -94,9 +94,7 @@ def apply_delivery(authority: Authority, delivery: Delivery) -> None:
     if isinstance(delivery, PutZone):
         authority.put(delivery.zone)
     elif isinstance(delivery, ChangeZone):
-        served = authority.book.served.get(delivery.origin)
-        if served is not None:
-            authority.put(served.zone.changed(delivery.change))
+        authority.change(delivery.origin, delivery.change)
     elif isinstance(delivery, DropZone):
         authority.drop(delivery.origin)
     elif isinstance(delivery, ExpireZone):

@@ -117,6 +117,9 @@ class ZoneWork:
         if serial == zone.serial or deferred.transport is Transport.UDP:
             # The SOA alone: up to date, or too much for UDP, so ask over TCP (RFC 1995 2).
             return compose_ixfr(zone, (), question.octets)
+        recent = self._authority.changes_since(zone.origin, serial)
+        if recent:
+            return compose_ixfr(zone, recent, question.octets)
         store = self._open_store()
         entries = store.since_serial(zone.origin, serial) if store is not None else None
         # A signed zone serves more than its content: its journal does not lead to it.
