@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import dns.dnssec
 import dns.message
 import dns.query
 import dns.rdata
@@ -119,3 +120,48 @@ def test_damaged_aaaa_beside_good_a_is_told_apart_from_trouble_on_the_way(damage
     assert (rows["AAAA"]["rcode"], rows["AAAA"]["rcode_cd"]) == ("SERVFAIL", "NOERROR")
     assert (rows["A"]["state"], rows["A"]["rcode"], rows["A"]["ad"]) == ("secure", "NOERROR", True)
     assert report["verdict"].startswith("AAAA fails while A, SOA is well")
+
+
+def quada(*arguments: object) -> str:
+    command = [sys.executable, "-m", "quada", *(str(argument) for argument in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_version_is_called_done_once_a_validating_resolver_has_it(
+    tmp_path, serve, free_port, until
+):
+    port, zone = free_port(), tmp_path / "example.zone"
+    zone.write_text(TEXT.replace("3600 IN", "1 IN"))
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        'version = 1\n[authority]\nlisten = ["[::1]:0"]\n'
+        f'[dnssec]\nverify_with = ["[::1]:{port}"]\ntick_s = 0.3\nparent_check_s = 3600\n'
+        f'[[zone]]\nname = "example"\nfile = "{zone}"\n'
+    )
+    state_dir = tmp_path / "state0"
+    quada("dnssec", "enable", "example", "--state-dir", state_dir)
+    served = serve("--config", str(config), listen="")
+    (dnskey,) = served.udp("example.", "DNSKEY").answer[0]
+    ds = dns.dnssec.make_ds("example.", dnskey, "SHA256")
+    (tmp_path / "anchor").write_text(f"example. IN DS {ds.to_text()}\n")
+    (tmp_path / "unbound.conf").write_text(
+        UNBOUND.format(place=tmp_path, port=port, server=served.port)
+    )
+    tag = dns.dnssec.key_id(dnskey)
+    quada("dnssec", "seen", "example", "--tag", tag, "--state-dir", state_dir)
+
+    def outside() -> dict:
+        told = quada("dnssec", "status", "example", "--json", "--state-dir", state_dir)
+        return json.loads(told)[0]["server"]["outside"]
+
+    until(lambda: outside() and outside()["state"] == "pending", what="no resolver yet")
+    unbound = subprocess.Popen(
+        ["unbound", "-c", tmp_path / "unbound.conf"], stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: outside()["state"] == "verified", within_s=30, what="verified outside")
+    finally:
+        unbound.terminate()
+        unbound.wait(10)

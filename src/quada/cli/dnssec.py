@@ -388,6 +388,11 @@ def _print_status(one: dict[str, Any]) -> None:
         typer.echo(f"  held: {held['what']}: {held['waits_for']}")
     for refusal in server["refused"]:
         typer.echo(typer.style(f"  refused: {refusal}", fg=typer.colors.RED))
+    if server["outside"]:
+        sight = server["outside"]
+        color = typer.colors.RED if sight["state"] == "failed" else None
+        line = f"  from outside: serial {sight['serial']} {sight['state']} {sight['why']}".rstrip()
+        typer.echo(typer.style(line, fg=color))
     if server["parent"]:
         typer.echo(f"  parent: {server['parent']}")
 

@@ -142,6 +142,9 @@ class DnssecSection:
     resolver: tuple[str, ...] = setting(
         (), "Resolvers that find the parent's servers; empty is those of `alias.upstream`."
     )
+    verify_with: tuple[str, ...] = setting(
+        (), "Validating resolvers that must give a new version with AD before it is called done."
+    )
     tick_s: float = setting(30.0, "Time between looks at keys and old signatures.", unit="s")
     parent_check_s: float = setting(300.0, "Time between looks at the parent's DS.", unit="s")
 

@@ -7,7 +7,7 @@ it has; what the resolver itself makes of the name stands beside it.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import dns.rcode
 import dns.rdatatype
@@ -23,11 +23,13 @@ from quada.wire.ask import Ask, Endpoint, Reply, Transport
 from quada.wire.edns import compose_opt
 from quada.wire.faults import DataFault, MalformedMessage, ReachFault
 from quada.wire.skim import skim
+from quada.zones import find
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from quada.wire.skim import Skimmed
+    from quada.zones import Zone
 
 _TIMEOUT_S: Final = 5.0
 _EDE_OCTETS: Final = 2
@@ -41,7 +43,8 @@ def verify_outside(
     Raises: ReachFault where no resolver answers, DataFault for an unknown type or anchor file.
     """
     anchors = root_anchors() if anchor is None else read_anchors(anchor.read_text(), str(anchor))
-    outside = _Outside([read_address(text) for text in resolvers], Anchors(anchors))
+    addresses = [read_address(text) for text in resolvers]
+    outside = _Outside([Endpoint(one.host, one.port) for one in addresses], Anchors(anchors))
     rows = [outside.row(name, _type(text)) for text in types]
     bad = [row["type"] for row in rows if row["state"] == "bogus" or row["rcode"] == "SERVFAIL"]
     if not bad:
@@ -56,14 +59,14 @@ def verify_outside(
 
 
 class _Outside:
-    def __init__(self, resolvers: list[Any], anchors: Anchors) -> None:
-        self._resolvers = [Endpoint(one.host, one.port) for one in resolvers]
+    def __init__(self, resolvers: list[Endpoint], anchors: Anchors) -> None:
+        self._resolvers = resolvers
         self._validator = Validator(anchors)
 
     def row(self, name: bytes, rdtype: int) -> dict[str, Any]:
         """Ask thrice: for ourselves, and for what the resolver says without CD and with it."""
-        plain = self._ask(name, rdtype, is_cd=False)
-        with_cd = self._ask(name, rdtype, is_cd=True)
+        plain = self.ask(name, rdtype, is_cd=False)
+        with_cd = self.ask(name, rdtype, is_cd=True)
         if plain is None or with_cd is None:
             raise ReachFault(
                 f"no resolver answers about {names.to_text(name)}",
@@ -93,10 +96,11 @@ class _Outside:
             return verdict
 
     def _found(self, want: Want) -> Found | None:
-        message = self._ask(want.name, want.rdtype, is_cd=True)
+        message = self.ask(want.name, want.rdtype, is_cd=True)
         return None if message is None else found_of(message)
 
-    def _ask(self, name: bytes, rdtype: int, *, is_cd: bool) -> Skimmed | None:
+    def ask(self, name: bytes, rdtype: int, *, is_cd: bool) -> Skimmed | None:
+        """Ask the first resolver that answers, over TCP where UDP's answer is cut."""
         flags = codes.RD | (codes.CD if is_cd else 0)
         head = b"\x00\x00" + flags.to_bytes(2, "big") + b"\x00\x01\x00\x00\x00\x00\x00\x01"
         question = name + rdtype.to_bytes(2, "big") + codes.IN.to_bytes(2, "big")
@@ -129,3 +133,50 @@ def _type(text: str) -> int:
         return int(dns.rdatatype.from_text(text))
     except dns.rdatatype.UnknownRdatatype:
         raise DataFault(f"there is no type {text}", place="--type") from None
+
+
+class Sight(NamedTuple):
+    """What validating resolvers make of a version: pending, verified or failed, and why."""
+
+    serial: int
+    state: str
+    why: str = ""
+
+
+def look_outside(zone: Zone, resolvers: list[Endpoint]) -> Sight:
+    """Ask validating resolvers about a version that serves: its SOA, and one AAAA and one A of it.
+
+    Verified is a version that every resolver gives with AD; failed, one that any of them finds
+    bogus; pending, one that caches do not show yet.
+    """
+    serial = zone.serial
+    for resolver in resolvers:
+        outside = _Outside([resolver], Anchors())
+        for name, rdtype in _samples(zone):
+            told = f"{names.to_text(name)} {dns.rdatatype.to_text(dns.rdatatype.RdataType(rdtype))}"
+            at = f"{told} at {resolver.address}"
+            message = outside.ask(name, rdtype, is_cd=False)
+            if message is None:
+                return Sight(serial, "pending", f"{at}: no answer")
+            if message.rcode == codes.SERVFAIL:
+                with_cd = outside.ask(name, rdtype, is_cd=True)
+                if with_cd is not None and with_cd.rcode == codes.NOERROR:
+                    return Sight(serial, "failed", f"{at}: SERVFAIL, with CD data: {_ede(message)}")
+                return Sight(serial, "pending", f"{at}: SERVFAIL, with CD too: not validation")
+            if not message.flags & codes.AD:
+                return Sight(serial, "pending", f"{at}: no AD; is the DS at the parent?")
+            if rdtype == codes.SOA:
+                seen = [r.rdata[-20:-16] for r in message.answer if r.rdtype == codes.SOA]
+                if seen != [serial.to_bytes(4, "big")]:
+                    return Sight(serial, "pending", f"{at}: an older version is cached")
+    return Sight(serial, "verified")
+
+
+def _samples(zone: Zone) -> list[tuple[bytes, int]]:
+    out = [(zone.origin, int(codes.SOA))]
+    for rdtype in (codes.AAAA, codes.A):
+        for owner, node in zone.nodes.items():
+            if owner[:2] != b"\x01*" and find(node, rdtype) and find(node, codes.RRSIG):
+                out.append((owner, rdtype))
+                break
+    return out

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 import quada.wire.names as names
+from quada.server.outside import Sight, look_outside
 from quada.server.parents import look
 from quada.server.plan import read_address
 from quada.server.signing import SigningDesk
@@ -39,6 +40,7 @@ class SignedZones:
         self._store: KeyStore | None = None
         self._desk: SigningDesk | None = None
         self._parent: dict[str, str] = {}
+        self._outside: dict[bytes, Sight] = {}
 
     def publish(self, content: Zone) -> Zone:
         """Give the version to serve for new content. Raises: DataFault where the gate refuses."""
@@ -61,6 +63,7 @@ class SignedZones:
         next_look = 0.0
         while True:
             await self.tick()
+            await self.look_outside()
             if time.monotonic() >= next_look:
                 await self.look_at_parents()
                 next_look = time.monotonic() + settings.parent_check_s
@@ -90,12 +93,39 @@ class SignedZones:
             self._parent[name] = desk.see_parent(origin, sightings, int(time.time()))
         return self._parent
 
+    async def look_outside(self) -> None:
+        """See each secured version through validating resolvers, until they have verified it."""
+        desk = self._open()
+        texts = self._plan.settings.dnssec.verify_with
+        if desk is None or not texts:
+            return
+        addresses = [read_address(text) for text in texts]
+        resolvers = [Endpoint(address.host, address.port) for address in addresses]
+        for version in desk.secured():
+            last = self._outside.get(version.origin)
+            if last is not None and last.serial == version.serial and last.state == "verified":
+                continue
+            sight = await asyncio.to_thread(look_outside, version, resolvers)
+            self._outside[version.origin] = sight
+            if sight != last:
+                tell = log.error if sight.state == "failed" else log.info
+                zone = names.to_text(version.origin)
+                tell("seen from outside", zone=zone, **sight._asdict())
+
     def status(self) -> list[dict[str, Any]]:
         """Tell of each signed zone, for status."""
         desk = self._open()
         if desk is None:
             return []
-        return [{**zone, "parent": self._parent.get(zone["zone"], "")} for zone in desk.status()]
+        outside = {names.to_text(origin): s._asdict() for origin, s in self._outside.items()}
+        return [
+            {
+                **zone,
+                "parent": self._parent.get(zone["zone"], ""),
+                "outside": outside.get(zone["zone"]),
+            }
+            for zone in desk.status()
+        ]
 
     def _resolvers(self) -> tuple[Endpoint, ...]:
         settings = self._plan.settings

@@ -137,6 +137,15 @@ class SigningDesk:
             log.info("parent seen", zone=names.to_text(origin), ds=sorted(tag for _, tag in ids))
         return ""
 
+    def secured(self) -> list[Zone]:
+        """Give the versions that serve and whose parent has DS: the world validates them."""
+        out = []
+        for origin, version in list(self._passed.items()):
+            signed = self._store.load(origin)
+            if signed is not None and signed.state.ds_seen:
+                out.append(version)
+        return out
+
     def awaiting_parent(self) -> list[bytes]:
         """Give the zones whose parent is to be looked at."""
         loaded = [self._store.load(origin) for origin in self._store.zones()]
