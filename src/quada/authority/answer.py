@@ -223,7 +223,10 @@ class Authority:
         if before is None:
             return
         recent = self._recent.get(origin, deque())
-        self.put(before.zone.changed(change))
+        after = before.zone.changed(change)
+        self.put(after)
+        if after.serial == before.zone.serial:
+            return  # content changed under its serial: no IXFR can tell of that, nor lead past it
         recent.append((before.zone.serial, change))
         self._recent[origin] = recent
         held = sum(len(one.removed) + len(one.added) for _, one in recent)

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import structlog
 
+import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
 import quada.zones.rollover as rollover
 from quada.store.keys import StaleSave
 from quada.wire.faults import DataFault
+from quada.zones import diff
 from quada.zones.keys import make_key
 from quada.zones.keyset import describe, ds_ids, key_set, world
 from quada.zones.online import OnlineKeys, is_needed
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
     from quada.zones.sign import KeySet, Plan
 
 BATCH: Final = 512  # our choice: RRsets a thread signs or verifies at a time
-REFRESH_MAX: Final = 2000  # our choice: signatures made anew in one round, some 50 ms of work
+REFRESH_MAX: Final = 20_000  # our choice: signatures made anew in one round, half a second's work
+SLACK_S: Final = 4 * 3600  # our choice: a large zone is refreshed six times a day, not always
 JUMP_S: Final = 300  # our choice: a clock that moves this much by itself is not believed
 MAX_SERIAL_STEP: Final = 1 << 31
 
@@ -75,10 +78,15 @@ class SigningDesk:
 
         Raises: DataFault where the gate refuses; what serves stays.
         """
+        origin = content.origin
         with self._lock:
-            made = self._retry(content, now_s, is_new=True)
-            self._content[content.origin] = content
-        return content if made is None else made.version
+            before = self._content.get(origin)
+            is_new = before is None or origin not in self._passed or any(diff(before, content))
+            made = self._retry(content, now_s, is_new=is_new)
+            self._content[origin] = content
+            if made is not None:
+                return made.version
+            return content if is_new else self._passed[origin]
 
     def tick(self, now_s: int, monotonic_s: float) -> list[Made]:
         """Do what time asks for: key steps, signatures grown old. Gives versions to serve.
@@ -179,6 +187,12 @@ class SigningDesk:
     def _make(self, signed: SignedZone, content: Zone, now_s: int, *, is_new: bool) -> Made | None:
         """Make, judge and save the next version; None where nothing asks for one."""
         origin, policy = signed.zone, signed.policy
+        if content.rrset(origin, codes.DNSKEY) is not None:
+            raise DataFault(
+                "the content is signed already",
+                place=names.to_text(origin),
+                remedy="take DNSKEY, RRSIG, NSEC and NSEC3 out of it: quada makes its own",
+            )
         max_ttl_s = _max_ttl_s(content)
         state = signed.state
         if origin not in self._is_resumed:
@@ -188,7 +202,7 @@ class SigningDesk:
         self._held[origin] = [step for step in steps if step.at_s is None]
         taken = [step for step in steps if step.at_s is not None]
         last = self._signings.get(origin)
-        renew = due(last, now_s, REFRESH_MAX) if last is not None else frozenset()
+        renew = due(last, now_s, REFRESH_MAX, slack_s=SLACK_S) if last is not None else frozenset()
         if not (is_new or taken or renew or last is None):
             return None
         unsigned = with_serial(content, _next_serial(content.serial, signed.serial))

@@ -228,10 +228,14 @@ def sign(
     return complete(made, sign_tasks(unsigned.origin, made.tasks, keys, policy, now_s))
 
 
-def due(state: Signing, now_s: int, limit: int) -> frozenset[tuple[bytes, int]]:
+def due(
+    state: Signing, now_s: int, limit: int, *, slack_s: int = 0
+) -> frozenset[tuple[bytes, int]]:
     """Give the (owner, type) whose signatures have less than `refresh_s` left, the soonest first.
 
-    Takes how many at most, so that a refresh is spread over rounds.
+    Takes how many at most, so that a refresh is spread over rounds, and a slack: nothing is due
+    until the soonest has been for that long, so that a large zone does not get a new serial with
+    every few signatures.
     """
     now = now_s & 0xFFFFFFFF
     found = []
@@ -242,6 +246,8 @@ def due(state: Signing, now_s: int, limit: int) -> frozenset[tuple[bytes, int]]:
             if left < state.policy.refresh_s:
                 found.append((left, owner, int.from_bytes(rdata[:2], "big")))
     found.sort()
+    if found and found[0][0] > state.policy.refresh_s - slack_s:
+        return frozenset()
     return frozenset((owner, rdtype) for _, owner, rdtype in found[:limit])
 
 
@@ -354,6 +360,7 @@ class _Planner:
             return frozenset() if has_nsec3 else None
         types = {rrset.rdtype for rrset in node} - MADE_TYPES
         if owner == self.origin:
+            types -= KEY_TYPES
             types.update(rrset.rdtype for rrset in self.extras)
         elif codes.NS in types:
             types &= {codes.NS, codes.DS}

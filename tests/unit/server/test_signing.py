@@ -60,6 +60,24 @@ def test_the_contents_serial_is_kept_where_it_is_ahead(desk, content):
     assert desk.publish(with_serial(content, 50), NOW_S).serial == 101
 
 
+def test_the_same_content_again_keeps_the_version_that_serves(desk, content, make_zone):
+    first = desk.publish(content, NOW_S)
+    again = desk.publish(make_zone(TEXT, "example."), NOW_S + 5)
+    assert again is first
+
+
+def test_content_that_is_signed_already_is_refused(desk, make_zone):
+    text = TEXT + "example. 300 IN DNSKEY 257 3 13 " + "A" * 86 + "==\n"
+    with pytest.raises(DataFault, match="signed already"):
+        desk.publish(make_zone(text, "example."), NOW_S)
+
+
+def test_cds_in_the_content_gives_way_to_our_own(desk, make_zone):
+    text = TEXT + "example. 300 IN CDS 1 13 2 " + "00" * 32 + "\n"
+    version = desk.publish(make_zone(text, "example."), NOW_S)
+    assert find(version.nodes[ORIGIN], codes.CDS) is None
+
+
 def test_nothing_happens_where_nothing_is_due(desk, content):
     desk.publish(content, NOW_S)
     assert desk.tick(NOW_S + 30, 30.0) == []
@@ -118,14 +136,15 @@ def test_a_refused_version_leaves_state_and_keys_as_they_were(desk, content, mon
     before = desk.store.load(ORIGIN)
     refusal = gate.Refusal("signature-wrong", WWW, codes.AAAA, "told so")
     monkeypatch.setattr(gate, "close_case", lambda *_: [refusal])
+    edited = with_serial(content, 30)
     with pytest.raises(DataFault, match="the gate refuses"):
-        desk.publish(content, NOW_S + 10)
+        desk.publish(edited, NOW_S + 10)
     after = desk.store.load(ORIGIN)
     assert after._replace(keys={}) == before._replace(keys={})
     assert after.keys.keys() == before.keys.keys()
     assert desk.refused == {"example.": [str(refusal)]}
     monkeypatch.undo()
-    assert desk.publish(content, NOW_S + 20).serial == before.serial + 1
+    assert desk.publish(edited, NOW_S + 20).serial == 30
     assert desk.refused == {}
 
 
