@@ -115,3 +115,21 @@ def test_faults_say_what_to_do(tmp_path, zone_file):
     assert "no rollover is under way" in quada(
         "dnssec", "rollover", "example.com", "--cancel", *place, code=2
     )
+
+
+def test_a_zone_signed_elsewhere_moves_here_with_its_key(serve, tmp_path, zone_file):
+    stem = subprocess.run(
+        ["dnssec-keygen", "-q", "-a", "13", "-f", "KSK", "example.com."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    place = ("--state-dir", tmp_path / "state0")
+    quada("dnssec", "enable", "example.com", "--key-file", tmp_path / stem, *place)
+    served = serve("--role", "authority", "--zone", f"example.com={zone_file}")
+    (key,) = served.udp("example.com", "DNSKEY").answer[0]
+    text = (tmp_path / f"{stem}.key").read_text()
+    assert str(key).split()[-1][:20] in text.replace(" ", "")
+    tag = stem.rpartition("+")[2].lstrip("0")
+    assert f"IN DS {tag} 13 2" in quada("dnssec", "ds", "example.com", *place)

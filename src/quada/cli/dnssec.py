@@ -56,10 +56,14 @@ def enable(
     lifetime_days: Annotated[int, typer.Option(help="How long signatures live.")] = 14,
     zsk_days: Annotated[int, typer.Option(help="A ZSK's lifetime; 0 is until told.")] = 90,
     ksk_days: Annotated[int, typer.Option(help="A KSK's or CSK's; 0 is until told.")] = 0,
+    key_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="Take over a key in BIND's files: Kexample.com.+013+12345. Repeatable."),
+    ] = None,
     state_dir: StateDir = Path("var"),
     as_json: AsJson = False,
 ) -> None:
-    """Sign a zone from now on; keys are made here and sealed in the state directory."""
+    """Sign a zone from now on; keys are made here, or taken over, and sealed at rest."""
     from quada.store.keys import SignedZone, ZonePolicy
     from quada.zones.rollover import Method, RolloverPolicy
     from quada.zones.sign import DAY_S, SigningPolicy
@@ -88,7 +92,11 @@ def enable(
         )
         store, origin = _store(state_dir, may_make=True), zone_name(zone)
         known = store.load(origin)
-        if known is None:
+        if key_file:
+            if known is not None:
+                raise DataFault("the zone is signed here already", place=zone)
+            store.save(_taken_over(SignedZone(origin, policy), key_file))
+        elif known is None:
             store.save(SignedZone(origin, policy))
         else:
             store.save(known._replace(policy=policy, state=known.state._replace(is_signed=True)))
@@ -296,6 +304,33 @@ def verify(
             typer.echo(report["verdict"])
         if not report["is_good"]:
             raise typer.Exit(FOUND)
+
+
+def _taken_over(signed: SignedZone, files: list[Path]) -> SignedZone:
+    """Give a zone the keys it was signed with elsewhere, and the policy that fits them."""
+    from quada.zones.keyfile import read_key_files, taken_over
+    from quada.zones.keys import KeyRole
+    from quada.zones.rollover import key_id
+
+    read = []
+    for path in files:
+        stem = str(path).removesuffix(".key").removesuffix(".private")
+        try:
+            public, private = (Path(stem + end).read_text() for end in (".key", ".private"))
+        except OSError as error:
+            raise DataFault(f"cannot read it: {error.strerror}", place=stem) from error
+        key = read_key_files(public, private, stem)
+        if key.zone != signed.zone:
+            raise DataFault(f"the key is of {names.to_text(key.zone)}", place=stem)
+        read.append(key)
+    state, keys = taken_over(read, int(time.time()))
+    rolling = signed.policy.rollover._replace(
+        algorithm=keys[0].algorithm, has_csk=any(key.role is KeyRole.CSK for key in keys)
+    )
+    policy = signed.policy._replace(rollover=rolling)
+    return signed._replace(
+        policy=policy, state=state, keys={key_id(key.dnskey): key for key in keys}
+    )
 
 
 def _algorithm(text: str) -> int:
