@@ -369,3 +369,45 @@ def flip(octets: bytes, bit: int) -> bytes:
 def make_mutable(make_world):
     worlds = [make_world(**chain) for chain in CHAINS]
     return worlds, [world.validator() for world in worlds]
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_garbage_in_any_record_never_raises_and_never_helps(make_mutable, data):
+    """Whatever servers send as RDATA and signatures, keys and DS included."""
+    worlds, _ = make_mutable
+    world = worlds[data.draw(st.integers(0, len(worlds) - 1))]
+    qname, qtype = data.draw(st.sampled_from(EVERY_CLASS))
+    chance = data.draw(st.randoms(use_true_random=False))
+    octets = st.binary(max_size=60)
+
+    def spoil(found: Found | None) -> Found | None:
+        if found is None or chance.random() < 0.3:
+            return found
+
+        def change(signed: Signed) -> Signed:
+            if signed.rdtype in (codes.CNAME, codes.DNAME) or chance.random() < 0.5:
+                return signed
+            if chance.random() < 0.5:
+                return signed._replace(rdatas=(data.draw(octets),))
+            made = data.draw(octets)
+            return signed._replace(signatures=(signed.rdtype.to_bytes(2, "big") + made,))
+
+        return found._replace(
+            answer=tuple(change(s) for s in found.answer),
+            authority=tuple(change(s) for s in found.authority),
+        )
+
+    honest = world.find(qname, qtype)
+    spoiled = spoil(honest)
+    conversation = world.validator().validate(spoiled, world.now_s)
+    try:
+        wants = next(conversation)
+        while True:
+            wants = conversation.send(tuple(spoil(world.ask(want)) for want in wants))
+    except StopIteration as done:
+        verdict = done.value
+    if verdict.state is Validation.SECURE:
+        said = {(s.owner, s.rdtype): s.rdatas for s in spoiled.answer}
+        for signed in honest.answer:
+            assert said[signed.owner, signed.rdtype] == signed.rdatas
