@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench peers clean
+.PHONY: run test check bench lab peers clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("quada needs Python 3.11 or newer, this is %d.%d: set PYTHON=" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -25,6 +25,9 @@ peers:  ## install the DNS software that the tests and benchmarks run beside qua
 
 test: $(VENV)/.ready peers check  ## everything: checks, unit, RFC, live and peer tests
 	$(BIN)/pytest
+
+lab: $(VENV)/.ready peers  ## the small internet in network namespaces, and what is tested in it (root)
+	$(BIN)/pytest tests/lab
 
 bench: $(VENV)/.ready peers  ## one run beside the installed peers, written to bench/results/
 	$(BIN)/python -m bench

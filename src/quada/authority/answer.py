@@ -18,16 +18,16 @@ import quada.telemetry.event as event
 import quada.wire.codes as codes
 import quada.wire.edns as edns
 import quada.wire.names as names
-from quada.authority.compose import Composer
 from quada.authority.cookies import Cookies
 from quada.authority.expand import ExpandingBook
 from quada.authority.find import Result, Wanted, find_answer
-from quada.authority.question import Question, parse_question
 from quada.authority.served import Served
 from quada.telemetry.event import Provenance, Role, compose_tail
 from quada.wire.ask import Transport
+from quada.wire.compose import Composer
 from quada.wire.faults import DataFault, MalformedMessage
 from quada.wire.limit import Limiter, LimitSettings
+from quada.wire.question import Question, parse_question
 from quada.wire.respond import Answered, Deferred
 from quada.zones.online import OnlineSigner
 

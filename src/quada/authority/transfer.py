@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import quada.wire.codes as codes
 import quada.wire.names as names
-from quada.authority.compose import Composer
+from quada.wire.compose import Composer
 from quada.wire.faults import PeerFault
 from quada.wire.skim import skim
 from quada.zones import Change, Record, Zone

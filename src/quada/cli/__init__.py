@@ -15,6 +15,8 @@ VERBS = {
     "check": "check",
     "config": "config",
     "demo": "demo",
+    "explain": "explain",
+    "flush": "explain",
     "dnssec": "dnssec",
     "import": "importing",
     "query": "query",

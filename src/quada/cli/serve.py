@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,18 @@ def serve(
     state_dir: Annotated[
         Path | None, typer.Option(help="Directory of store, event spool and control socket.")
     ] = None,
+    root_hints: Annotated[str, typer.Option(help="Resolver: file of root hints.")] = "",
+    trust_anchor: Annotated[str, typer.Option(help="Resolver: file of trust anchors.")] = "",
+    dnssec: Annotated[str, typer.Option(help="Resolver: on or off.")] = "on",
+    dns64: Annotated[
+        list[str] | None, typer.Option(help="Resolver: prefix to synthesize AAAA in. Repeatable.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Resolver: prefix that may ask. Repeatable.")
+    ] = None,
+    forward: Annotated[
+        list[str] | None, typer.Option(help="Resolver: ADDRESS or ZONE=ADDRESS to forward to.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Say that we are ready, and log, as JSON.")
     ] = False,
@@ -55,6 +68,16 @@ def serve(
     """
     with faults_exit():
         settings = _settings(config, role, zone or [], listen or [], workers, state_dir)
+        over: dict[str, Any] = {
+            "root_hints": root_hints, "trust_anchor": trust_anchor, "dns64": tuple(dns64 or ()),
+            "allow": tuple(allow or ()), "forward": tuple(forward or ()),
+        }  # fmt: skip
+        resolver = replace(settings.resolver, **{k: v for k, v in over.items() if v})
+        if dnssec not in ("on", "off"):
+            raise ConfigFault(f"{dnssec!r} is neither on nor off", place="--dnssec")
+        if dnssec == "off":
+            resolver = replace(resolver, dnssec=False)
+        settings = replace(settings, resolver=resolver)
         run_server(settings, _roles(role, settings), as_json=as_json)
 
 
@@ -83,8 +106,6 @@ def _settings(
     state_dir: Path | None,
 ) -> Settings:
     """Read the configuration and put what the command line says over it."""
-    from dataclasses import replace
-
     from quada.config.load import read_settings
 
     if role and role not in _ROLES:

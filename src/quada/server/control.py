@@ -72,7 +72,7 @@ class Control:
         return {"result": result}
 
 
-def command(path: Path, name: str, **arguments: Any) -> Any:
+def command(path: Path, wanted: str, /, **arguments: Any) -> Any:
     """Give a running server a command and return its result.
 
     Raises: ReachFault where no server listens, or it answers with a fault.
@@ -81,7 +81,7 @@ def command(path: Path, name: str, **arguments: Any) -> Any:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(_TIMEOUT_S)
             sock.connect(str(path))
-            sock.sendall(json.dumps({"command": name, **arguments}).encode() + b"\n")
+            sock.sendall(json.dumps({"command": wanted, **arguments}).encode() + b"\n")
             with sock.makefile("rb") as file:
                 answer = json.loads(file.readline() or b"{}")
     except OSError as error:

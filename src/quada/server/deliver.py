@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from quada.authority import Authority, PoolState
@@ -54,6 +54,28 @@ class PoolNews(NamedTuple):
     state: PoolState
 
 
+class Explain(NamedTuple):
+    """Resolve this and tell how; the report carries the number."""
+
+    number: int
+    qname: bytes
+    qtype: int
+
+
+class Flush(NamedTuple):
+    """Forget a name, or everything at and below it."""
+
+    name: bytes
+    is_subtree: bool
+
+
+class Explained(NamedTuple):
+    """How a question was resolved."""
+
+    number: int
+    told: dict[str, Any]
+
+
 class Ready(NamedTuple):
     """A worker serves."""
 
@@ -85,8 +107,18 @@ class StoreChanged(NamedTuple):
     origin: bytes
 
 
-Delivery = PutZone | ChangeZone | DropZone | ExpireZone | PutSigner | AliasNews | PoolNews
-Report = Ready | AliasWanted | AliasAsked | ZoneNotified | StoreChanged
+Delivery = (
+    PutZone
+    | ChangeZone
+    | DropZone
+    | ExpireZone
+    | PutSigner
+    | AliasNews
+    | PoolNews
+    | Explain
+    | Flush
+)
+Report = Ready | Explained | AliasWanted | AliasAsked | ZoneNotified | StoreChanged
 
 
 def apply_delivery(authority: Authority, delivery: Delivery) -> None:
@@ -105,6 +137,6 @@ def apply_delivery(authority: Authority, delivery: Delivery) -> None:
         if authority.book.aliases is not None:
             for expansion in delivery.expansions:
                 authority.book.aliases.put(expansion)
-    else:
+    elif isinstance(delivery, PoolNews):
         authority.book.pools[delivery.state.pool.name] = delivery.state
         authority.forget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import quada.wire.names as names
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from quada.authority import AliasSettings
     from quada.authority.alias import Turn
     from quada.server.deliver import Delivery
-    from quada.wire.ask import Ask
+    from quada.wire.ask import Ask, Endpoint
 
 
 class Lookups:
@@ -29,6 +30,10 @@ class Lookups:
         self._client = Client()
         self._asking: set[asyncio.Task[None]] = set()
         self._is_wanted = asyncio.Event()
+
+    def use(self, upstreams: list[Endpoint]) -> None:
+        """Ask these resolvers from now on."""
+        self._keeper.settings = replace(self._keeper.settings, upstreams=tuple(upstreams))
 
     def want(self, targets: tuple[bytes, ...]) -> None:
         """Look targets up."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import itertools
 import json
 import os
-import pwd
 import random
 import signal
 import sys
@@ -32,6 +30,9 @@ from quada.server.deliver import (
     ChangeZone,
     DropZone,
     ExpireZone,
+    Explain,
+    Explained,
+    Flush,
     PutSigner,
     PutZone,
     Ready,
@@ -40,30 +41,32 @@ from quada.server.deliver import (
 )
 from quada.server.lookups import Lookups
 from quada.server.notify import Notifier
+from quada.server.plan import Address, Listen
 from quada.server.pools import PoolWatch
+from quada.server.processes import become, die_with, send_signal, wait_for
+from quada.server.resolving import make_recursor
 from quada.server.ring import Ring, ring_path
 from quada.server.secondary import Secondaries
 from quada.server.signed import SignedZones
 from quada.server.sockets import bind, has_ipv6
 from quada.server.stored import StoredZones
-from quada.server.worker import AuthorityWorker
+from quada.server.worker import AuthorityWorker, ResolverWorker, Worker
 from quada.server.zonefiles import ZoneFiles
 from quada.telemetry.event import RECORD_OCTETS
 from quada.transport.tls import Certificate, make_certificate
-from quada.wire.ask import Transport
+from quada.wire.ask import Endpoint, Transport
 from quada.wire.faults import ConfigFault, DataFault
+from quada.zones.rdata import type_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from quada.server.deliver import Delivery, Report
-    from quada.server.plan import Listen, Plan
+    from quada.server.plan import Plan
+    from quada.server.sockets import Bound
     from quada.zones import Zone
 
 _RESTART_S: Final = 1.0  # our choice: a worker that dies at once is not restarted in a tight loop
-_STOP_S: Final = 5.0
-_PR_SET_PDEATHSIG: Final = 1
 log = structlog.get_logger()
 
 
@@ -80,6 +83,11 @@ class Supervisor:
         self._channels: dict[int, Channel] = {}
         self._pids: dict[int, int] = {}
         self._ready: set[int] = set()
+        self._bound: list[list[Bound]] = []
+        self._worker_roles: list[str] = []
+        self._listening: list[tuple[str, Listen]] = []
+        self._explaining: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._explained = 0
         self._started_at = time.time()
         self._restart_count = 0
         self._files = ZoneFiles(plan.zones)
@@ -115,18 +123,15 @@ class Supervisor:
         """Bind, fork and serve. Raises: ConfigFault and ReachFault before anything serves."""
         plan = self._plan
         plan.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-        listeners = plan.authority_listen
-        if not listeners and "authority" in plan.roles:
-            raise ConfigFault(
-                "nowhere to listen", place="authority.listen", remedy="give --listen '[::]:5300'"
-            )
-        self._certificate = self._load_certificate(listeners)
-        self._bound, self._listening = bind(listeners, plan.workers)
-        _become(plan.settings.server.user, plan.state_dir)
-        records = (plan.settings.events.keep_mib << 20) // RECORD_OCTETS // plan.workers
+        self._certificate = self._load_certificate((*plan.authority_listen, *plan.resolver_listen))
+        self._bind()
+        become(plan.settings.server.user, plan.state_dir)
+        if "resolver" in self._worker_roles:
+            make_recursor(plan.settings.resolver, 0)  # what is wrong with it is said before a fork
+        records = (plan.settings.events.keep_mib << 20) // RECORD_OCTETS // len(self._bound)
         self._rings = [
-            Ring(ring_path(plan.events_dir, "authority", index), records)
-            for index in range(plan.workers)
+            Ring(ring_path(plan.events_dir, role, index), records)
+            for index, role in enumerate(self._worker_roles)
         ]
         self._signed.before_fork()
         self._stored.before_fork()
@@ -135,15 +140,42 @@ class Supervisor:
         gc.freeze()
         if plan.settings.events.jsonl:
             self._fork_collector()
-        for index in range(plan.workers):
+        for index in range(len(self._bound)):
             self._fork_worker(index)
         asyncio.run(self._main())
+
+    def _bind(self) -> None:
+        """Bind the listeners of every role, and of a private resolver where ALIAS needs one."""
+        plan = self._plan
+        wanted = {"authority": plan.authority_listen, "resolver": plan.resolver_listen}
+        for role in plan.roles:
+            if not wanted[role]:
+                raise ConfigFault(
+                    "nowhere to listen", place=f"{role}.listen", remedy="give --listen '[::]:5300'"
+                )
+            bound, listening = bind(wanted[role], plan.workers)
+            self._bound += bound
+            self._worker_roles += [role] * plan.workers
+            self._listening += [(role, listen) for listen in listening]
+        if plan.alias.upstreams or "authority" not in plan.roles:
+            return
+        own = [listen.address for role, listen in self._listening if role == "resolver"]
+        if not own and any(one.has_expansions for one in self._authority.book.served.values()):
+            host = "::1" if has_ipv6() else "127.0.0.1"
+            private = Listen(Address(host, 0), Transport.UDP)
+            bound, listening = bind((private,), 1)
+            self._bound += bound
+            self._worker_roles.append("resolver")
+            own = [listening[0].address]
+        local = {"::": "::1", "0.0.0.0": "127.0.0.1"}
+        self._lookups.use([Endpoint(local.get(a.host, a.host), a.port) for a in own])
 
     def deliver(self, delivery: Delivery) -> None:
         """Apply a delivery here, so that a restarted worker has it, and send it to all workers."""
         apply_delivery(self._authority, delivery)
-        for channel in self._channels.values():
-            channel.send(delivery)
+        for index, channel in self._channels.items():
+            if self._worker_roles[index] == "authority":
+                channel.send(delivery)
 
     def status(self) -> dict[str, Any]:
         """Tell what runs, for `quada status`."""
@@ -155,7 +187,7 @@ class Supervisor:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "roles": list(self._plan.roles),
-            "listening": [_listen_text(listen) for listen in self._listening],
+            "listening": [_listen_text(listen) for _, listen in self._listening],
             "workers": [{"pid": pid} for pid in self._pids.values()],
             "restarts": self._restart_count,
             "zones": zones,
@@ -210,6 +242,8 @@ class Supervisor:
             "stop": self._stop.set,
             "drop": lambda zone: self.deliver(DropZone(names.from_text(zone).lower())),
             "refresh": self._stored.refresh,
+            "explain": self._explain,
+            "flush": self._flush,
             "retransfer": lambda zone: self._secondaries.look(names.from_text(zone).lower()),
             "alias": self._lookups.explain,
             "dnssec-tick": self._signed.tick,
@@ -255,25 +289,33 @@ class Supervisor:
     def _receive(self, index: int, report: Report) -> None:
         if isinstance(report, Ready):
             self._ready.add(index)
-            if len(self._ready) == self._plan.workers:
+            if len(self._ready) == len(self._bound):
                 self._say_ready()
         elif isinstance(report, AliasWanted):
             self._lookups.want(report.targets)
         elif isinstance(report, AliasAsked):
             self._lookups.asked(report.targets)
+        elif isinstance(report, Explained):
+            waiting = self._explaining.pop(report.number, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(report.told)
         elif isinstance(report, ZoneNotified):
             self._secondaries.notified(report.origin, report.address)
 
     def _say_ready(self) -> None:
         """Tell, once, on standard output, that queries are answered."""
         zones = len(self._authority.book.served)
-        listening = [_listen_text(listen) for listen in self._listening]
         if self._plan.tells_json:
+            listening = [_listen_text(listen) for _, listen in self._listening]
             line = json.dumps({"ready": True, "listening": listening, "zones": zones})
         else:
-            where = ", ".join(listening)
+            parts = []
+            for role, word in (("authority", "authoritative"), ("resolver", "recursive")):
+                here = [_listen_text(one) for kind, one in self._listening if kind == role]
+                if here:
+                    parts.append(f"{word} on {', '.join(here)}")
             noun = "zone" if zones == 1 else "zones"
-            line = f"quada is ready: authoritative on {where}; {zones} {noun}"
+            line = f"quada is ready: {'; '.join(parts)}; {zones} {noun}"
         print(line, flush=True)
 
     def _fork_worker(self, index: int) -> None:
@@ -284,24 +326,46 @@ class Supervisor:
         if pid == 0:
             status = 1
             with contextlib.suppress(BaseException):
-                _die_with(parent)
+                die_with(parent)
                 for channel in self._channels.values():
                     channel.close()
                 ours.close()
-                worker = AuthorityWorker(
-                    self._plan,
-                    self._authority,
-                    self._bound[index],
-                    self._rings[index],
-                    theirs,
-                    self._certificate,
-                )
-                worker.run()
+                self._make_worker(index, theirs).run()
                 status = 0
             os._exit(status)
         theirs.close()
         self._pids[index] = pid
         self._channels[index] = ours
+
+    def _make_worker(self, index: int, channel: Channel) -> Worker:
+        """Make a worker of its role; called in the worker's own process."""
+        bound, ring, certificate = self._bound[index], self._rings[index], self._certificate
+        if self._worker_roles[index] == "authority":
+            return AuthorityWorker(self._plan, self._authority, bound, ring, channel, certificate)
+        recursor = make_recursor(self._plan.settings.resolver, index)
+        return ResolverWorker(self._plan, recursor, bound, ring, channel, certificate)
+
+    async def _explain(self, name: str, rdtype: str) -> dict[str, Any]:
+        """Have a resolver worker resolve a question and tell how."""
+        number = type_number(rdtype)
+        index = next((i for i, r in enumerate(self._worker_roles) if r == "resolver"), None)
+        if index is None or number is None:
+            raise ConfigFault(
+                "no resolver runs here" if number else f"{rdtype} is not a type", place="explain"
+            )
+        self._explained += 1
+        waiting: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._explaining[self._explained] = waiting
+        qname = names.from_text(name).lower()
+        self._channels[index].send(Explain(self._explained, qname, number))
+        return await asyncio.wait_for(waiting, 20)
+
+    def _flush(self, name: str, *, is_subtree: bool = False) -> None:
+        """Have every resolver worker forget a name."""
+        flush = Flush(names.from_text(name).lower(), is_subtree)
+        for index, role in enumerate(self._worker_roles):
+            if role == "resolver":
+                self._channels[index].send(flush)
 
     def _fork_collector(self) -> None:
         plan = self._plan
@@ -310,7 +374,7 @@ class Supervisor:
         if pid == 0:
             status = 1
             with contextlib.suppress(BaseException):
-                _die_with(parent)
+                die_with(parent)
                 from quada.server.collector import collect
 
                 asyncio.run(collect(plan.events_dir, plan.state_dir / plan.settings.events.jsonl))
@@ -352,11 +416,13 @@ class Supervisor:
     async def _end_processes(self) -> None:
         pids = list(self._pids.values())
         for pid in pids:
-            _signal(pid, signal.SIGTERM)
-        await _wait_for(pids)
+            send_signal(pid, signal.SIGTERM)
+        await wait_for(pids)
         if self._collector_pid:
-            _signal(self._collector_pid, signal.SIGTERM)  # last, so that it sees the last events
-            await _wait_for([self._collector_pid])
+            send_signal(
+                self._collector_pid, signal.SIGTERM
+            )  # last, so that it sees the last events
+            await wait_for([self._collector_pid])
 
     def _load_certificate(self, listeners: tuple[Listen, ...]) -> Certificate | None:
         """Load the certificate of encrypted listeners; make one where none is configured."""
@@ -373,56 +439,6 @@ class Supervisor:
         if not (chain.exists() and key.exists()):
             make_certificate(chain, key, tls.names or ("localhost", "::1"), datetime.now(UTC))
         return Certificate(chain, key)
-
-
-async def _wait_for(pids: list[int]) -> None:
-    """Wait for processes of ours to end; kill what has not after a while."""
-    deadline = time.monotonic() + _STOP_S
-    left = set(pids)
-    while left:
-        for pid in list(left):
-            try:
-                if os.waitpid(pid, os.WNOHANG)[0]:  # noqa: ASYNC222  (WNOHANG does not wait)
-                    left.discard(pid)
-            except ChildProcessError:
-                left.discard(pid)
-        if left and time.monotonic() > deadline:
-            for pid in left:
-                _signal(pid, signal.SIGKILL)
-            deadline += _STOP_S
-        if left:
-            await asyncio.sleep(0.01)
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process with the supervisor, so that no port stays held."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def _become(user: str, state_dir: Path) -> None:
-    """Give up root for a user, once sockets are bound."""
-    if not user or os.getuid() != 0:
-        return
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise ConfigFault(f"there is no user {user}", place="server.user") from None
-    for path in (state_dir, *state_dir.rglob("*")):
-        os.chown(path, entry.pw_uid, entry.pw_gid)
-    os.initgroups(user, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
 
 
 def _listen_text(listen: Listen) -> str:

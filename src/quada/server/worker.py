@@ -9,8 +9,9 @@ import random
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
-from quada.server.deliver import Delivery, Ready, apply_delivery
+from quada.server.deliver import Delivery, Explain, Explained, Flush, Ready, apply_delivery
 from quada.server.errands import Errands
+from quada.server.recursion import Lookups
 from quada.transport.exchange import make_exchange
 from quada.transport.tcp import StreamStation
 from quada.transport.udp import UdpListener
@@ -18,29 +19,33 @@ from quada.wire.ask import Transport
 
 if TYPE_CHECKING:
     from quada.authority import Authority
+    from quada.resolver.answer import Recursor
     from quada.server.channel import Channel
     from quada.server.plan import Plan
     from quada.server.ring import Ring
     from quada.server.sockets import Bound
+    from quada.transport.exchange import Pending
     from quada.transport.tls import Certificate
+    from quada.wire.respond import Deferred, Responder
 
 _RESEED: Final = 16
+_PREFETCH_S: Final = 0.5
 
 
-class AuthorityWorker:
-    """One authoritative worker."""
+class Worker:
+    """One worker of either role: sockets, limits, and the loop. A role adds what it does beside."""
 
     def __init__(
         self,
         plan: Plan,
-        authority: Authority,
+        responder: Responder,
         bound: list[Bound],
         ring: Ring,
         channel: Channel,
         certificate: Certificate | None,
     ) -> None:
         self._plan = plan
-        self._authority = authority
+        self._responder = responder
         self._bound = bound
         self._ring = ring
         self._channel = channel
@@ -48,7 +53,6 @@ class AuthorityWorker:
         self._stop = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[Any]] = []
-        self._errands = Errands(plan, authority, channel)
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -56,15 +60,27 @@ class AuthorityWorker:
         self._ring.resume()
         asyncio.run(self._main())
 
+    def defer(self, deferred: Deferred, pending: Pending) -> None:
+        """Take over what the role could not answer at once."""
+        raise NotImplementedError
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take what the supervisor delivers."""
+        raise NotImplementedError
+
+    async def beside(self) -> None:
+        """Do what the role does beside answering, until cancelled."""
+        raise NotImplementedError
+
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor decides
-        await self._channel.start(self._receive, self._stop.set)
+        self._tasks.append(asyncio.create_task(self.beside()))
+        await self._channel.start(self.receive, self._stop.set)
         for bound in self._bound:
             await self._listen(loop, bound)
         self._channel.send(Ready(os.getpid()))
-        self._tasks.append(asyncio.create_task(self._errands.report()))
         await self._stop.wait()
         for server in self._servers:
             server.close()
@@ -73,16 +89,12 @@ class AuthorityWorker:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def _receive(self, delivery: Delivery) -> None:
-        apply_delivery(self._authority, delivery)
-        self._errands.delivered(delivery)
-
     async def _listen(self, loop: asyncio.AbstractEventLoop, bound: Bound) -> None:
         transport = bound.listen.transport
-        defer = self._errands.defer
+        defer = self.defer
         if transport is Transport.UDP:
             assert bound.datagram is not None
-            listener = UdpListener(bound.datagram, self._authority, self._ring, defer)
+            listener = UdpListener(bound.datagram, self._responder, self._ring, defer)
             loop.add_reader(listener.fileno(), listener.on_readable)
         if transport in (Transport.UDP, Transport.DOT):
             await self._listen_stream(loop, bound)
@@ -98,9 +110,9 @@ class AuthorityWorker:
             assert self._certificate is not None
             context = self._certificate.context("dot")
         station = StreamStation(
-            self._authority,
+            self._responder,
             self._ring,
-            self._errands.defer,
+            self.defer,
             Transport.DOT if is_tls else Transport.TCP,
             self._plan.stream_limits,
         )
@@ -113,7 +125,7 @@ class AuthorityWorker:
         from quada.transport.tls import ALPN_DOH
 
         assert self._certificate is not None
-        exchange = make_exchange(self._authority, self._ring, self._errands.defer)
+        exchange = make_exchange(self._responder, self._ring, self.defer)
         connections: set[DohConnection] = set()
         limits = self._plan.stream_limits
         server = await loop.create_server(
@@ -129,7 +141,87 @@ class AuthorityWorker:
         from quada.transport.doq import serve_doq
 
         assert self._certificate is not None
-        exchange = make_exchange(self._authority, self._ring, self._errands.defer)
+        exchange = make_exchange(self._responder, self._ring, self.defer)
         await serve_doq(
             loop, bound.datagram, self._certificate.chain, self._certificate.key, exchange
         )
+
+
+class AuthorityWorker(Worker):
+    """A worker of the authoritative role."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        authority: Authority,
+        bound: list[Bound],
+        ring: Ring,
+        channel: Channel,
+        certificate: Certificate | None,
+    ) -> None:
+        super().__init__(plan, authority, bound, ring, channel, certificate)
+        self._authority = authority
+        self._errands = Errands(plan, authority, channel)
+
+    def defer(self, deferred: Deferred, pending: Pending) -> None:
+        """Wait for lookups, transfer, update."""
+        self._errands.defer(deferred, pending)
+
+    def receive(self, delivery: Delivery) -> None:
+        """Serve other versions, pools and ALIAS targets."""
+        apply_delivery(self._authority, delivery)
+        self._errands.delivered(delivery)
+
+    async def beside(self) -> None:
+        """Report which ALIAS targets are in use."""
+        await self._errands.report()
+
+
+class ResolverWorker(Worker):
+    """A worker of the recursive role; it shares nothing with authoritative ones."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        recursor: Recursor,
+        bound: list[Bound],
+        ring: Ring,
+        channel: Channel,
+        certificate: Certificate | None,
+    ) -> None:
+        super().__init__(plan, recursor, bound, ring, channel, certificate)
+        self._recursor = recursor
+        self._lookups: Lookups | None = None
+
+    def defer(self, deferred: Deferred, pending: Pending) -> None:
+        """Resolve."""
+        assert self._lookups is not None
+        self._lookups.defer(deferred, pending)
+
+    def receive(self, delivery: Delivery) -> None:
+        """Explain a question or flush names, as the control socket asks."""
+        if isinstance(delivery, Explain) and self._lookups is not None:
+            number = delivery.number
+            self._lookups.explain(
+                delivery.qname,
+                delivery.qtype,
+                lambda told: self._channel.send(Explained(number, told)),
+            )
+        elif isinstance(delivery, Flush):
+            cache = self._recursor.iterator.cache
+            cache.flush(delivery.name, is_subtree=delivery.is_subtree)
+            self._recursor.answers.clear()
+
+    async def beside(self) -> None:
+        """Refresh what is about to expire."""
+        from quada.transport.upstream import Upstream
+
+        upstream = Upstream()
+        self._lookups = Lookups(self._recursor, upstream, self._ring)
+        self._recursor.iterator.attempted = self._lookups.attempted
+        try:
+            while True:
+                await asyncio.sleep(_PREFETCH_S)
+                self._lookups.refresh()
+        finally:
+            upstream.close()

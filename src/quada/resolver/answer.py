@@ -1,0 +1,472 @@
+"""The resolver behind its listeners: who may ask, what is known, what must be found out.
+
+The way of a query: the listener finds the packet in `answers` (same second, same packet); else
+`answer` checks the client, looks into the cache, and composes; else the question is Deferred, its
+lookup is driven by the server room, and `finish` composes what came of it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import quada.resolver.dns64 as dns64
+import quada.telemetry.event as event
+import quada.wire.codes as codes
+import quada.wire.edns as edns
+import quada.wire.names as names
+from quada.resolver.cache import FAILURE_TTL_S
+from quada.resolver.dns64 import Choice, Looked
+from quada.resolver.iterate import Iterator, Resolution, Task
+from quada.resolver.policy import Kind
+from quada.telemetry.event import Provenance, Role, Validation, compose_tail
+from quada.wire.ask import Transport
+from quada.wire.compose import Composer
+from quada.wire.faults import MalformedMessage
+from quada.wire.limit import Limiter, LimitSettings
+from quada.wire.question import Question, parse_question
+from quada.wire.records import Record, RRset
+from quada.wire.respond import Answered, Deferred
+from quada.wire.skim import follow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from quada.resolver.iterate import Steps
+    from quada.resolver.policy import Action, Policy
+
+_ANSWERS_MAX: Final = 32_768
+_EDE_FORGED: Final = 4  # RFC 8914 4.5
+_EDE_STALE: Final = 3
+_EDE_STALE_NXDOMAIN: Final = 19
+_EDE_BLOCKED: Final = 15
+_EDE_PROHIBITED: Final = 18
+_EDE_SYNTHESIZED: Final = 29  # IANA registry, "Synthesized"
+_STALE_TTL_S: Final = 30  # RFC 8767 5
+_PREFETCH_SHARE: Final = 0.1
+_SIGNATURES: Final = frozenset((codes.RRSIG, codes.NSEC, codes.NSEC3))
+LOCAL_NETWORKS: Final = ("::1/128", "fe80::/10", "127.0.0.0/8", "169.254.0.0/16")
+_LOCALHOST: Final = names.from_text("localhost.")
+_INVALID: Final = names.from_text("invalid.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverSettings:
+    """What a resolver is told once. `allow` are prefixes; `dns64` rules, the first that fits."""
+
+    allow: tuple[str, ...] = LOCAL_NETWORKS
+    dns64: tuple[dns64.Rule, ...] = ()
+    udp_payload_octets: int = edns.UDP_PAYLOAD_OCTETS
+    limit: LimitSettings = field(default_factory=lambda: LimitSettings(0))
+    worker: int = 0
+
+
+class Recursion(NamedTuple):
+    """Deferred work: a question to be resolved. Equal ones are resolved once."""
+
+    question: Question
+
+    @property
+    def key(self) -> tuple[bytes, int, bool]:
+        """What makes two questions the same lookup."""
+        is_cd = bool(self.question.flags & codes.CD)
+        return self.question.qname, self.question.qtype, is_cd
+
+
+@dataclass(slots=True)
+class Recursed:
+    """How a recursion ended: what to say and where it is from."""
+
+    resolution: Resolution
+    provenance: Provenance = Provenance.NATIVE
+    ede: int | None = None
+    ede_text: str = ""
+    action: Action | None = None
+
+
+class Recursor:
+    """The Responder of the recursive role. One per worker."""
+
+    def __init__(
+        self, settings: ResolverSettings, iterator: Iterator, policy: Policy | None = None
+    ) -> None:
+        self.settings = settings
+        self.iterator = iterator
+        self.policy = policy
+        self.answers: dict[bytes, Answered] = {}
+        self.limiter = Limiter(settings.limit) if settings.limit.per_second else None
+        self.is_trusted = False
+        self.fault_count = 0
+        self.wants_again: list[tuple[bytes, int]] = []
+        self._allowed = [ipaddress.ip_network(text, strict=False) for text in settings.allow]
+        self._known_clients: dict[bytes, bool] = {}
+        self._now_s = 0
+
+    def begin(self, now_ns: int) -> None:
+        """Take the time; composed answers hold for the second in which their TTL is right."""
+        self.iterator.now = now_ns / 1e9
+        now_s = now_ns // 1_000_000_000
+        if now_s != self._now_s:
+            self._now_s = now_s
+            self.answers.clear()
+            if self.limiter is not None:
+                self.limiter.begin(now_s)
+
+    def answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
+        """Answer one query (see Responder)."""
+        try:
+            return self._answer(packet, peer, transport)
+        except MalformedMessage:
+            return self._bare(packet, transport, codes.FORMERR)
+        except Exception:  # a bug of ours may cost one answer, never the server
+            self.fault_count += 1
+            return self._bare(packet, transport, codes.SERVFAIL)
+
+    def recurse(self, question: Question, client: bytes, task: Task) -> Steps[Recursed]:
+        """Resolve a client's question: policy, iteration, DNS64."""
+        is_cd = bool(question.flags & codes.CD)
+        action = self.policy.for_name(question.qname) if self.policy else None
+        if action is not None and action.kind is not Kind.PASSTHRU:
+            return self._by_policy(question, action)
+        rule = dns64.choose(self.settings.dns64, client) if self.settings.dns64 else None
+        if rule is not None:
+            special = dns64.ipv4only(rule, question.qname, question.qtype)
+            if special is not None:
+                return _of_looked(question, special, self.iterator.now)
+            if question.qtype == codes.PTR:
+                target = dns64.ptr_target(rule, question.qname)
+                if target is not None:
+                    return (yield from self._synthesized_ptr(question, target, task))
+        resolution = yield from self.iterator.resolve(question.qname, question.qtype, task)
+        recursed = Recursed(resolution, ede=resolution.ede, ede_text=resolution.reason)
+        if resolution.is_stale:
+            recursed.provenance |= Provenance.STALE
+            recursed.ede = _EDE_STALE_NXDOMAIN if resolution.rcode == 3 else _EDE_STALE
+        elif resolution.is_cached:
+            recursed.provenance |= Provenance.CACHED
+        if rule is not None and question.qtype == codes.AAAA:
+            is_do = question.edns is not None and question.edns.is_do
+            return (
+                yield from self._dns64(question, recursed, rule, task, is_do=is_do, is_cd=is_cd)
+            )
+        return recursed
+
+    def finish(
+        self, question: Question, recursed: Recursed, transport: Transport, took_us: int
+    ) -> Answered:
+        """Compose what a recursion came to."""
+        return self._compose(question, recursed, transport, took_us)
+
+    def coded(self, deferred: Deferred, rcode: int) -> Answered:
+        """Answer a deferred query with an rcode alone."""
+        return self._bare(deferred.packet, deferred.transport, rcode)
+
+    def _answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
+        if len(packet) < 12 or packet[2] & 0x80:
+            return self._bare(packet, transport, codes.FORMERR)
+        if packet[2] >> 3 & 0xF != codes.QUERY:
+            return self._bare(packet, transport, codes.NOTIMP)
+        question = parse_question(packet)
+        if not self._may(peer):
+            made = Recursed(Resolution(codes.REFUSED), ede=_EDE_PROHIBITED)
+            return self._compose(question, made, transport, 0, cause=event.Cause.ACCESS)
+        opt = question.edns
+        if opt is not None and opt.version:
+            return self._compose(question, Recursed(Resolution(codes.BADVERS)), transport, 0)
+        if question.qclass != codes.IN or question.qtype in (codes.AXFR, codes.IXFR):
+            return self._compose(question, Recursed(Resolution(codes.REFUSED)), transport, 0)
+        if question.qtype == codes.OPT or question.has_tsig:
+            raise MalformedMessage("not a question for a resolver")
+        special = self._special(question)
+        if special is not None:
+            return self._compose(question, special, transport, 0)
+        known = self._known(question, peer)
+        if known is None:
+            if not question.flags & codes.RD:
+                refused = Recursed(Resolution(codes.REFUSED), ede=20)
+                return self._compose(question, refused, transport, 0)
+            return Deferred(packet, peer, transport, Recursion(question))
+        answered = self._compose(question, known, transport, 0)
+        if transport is Transport.UDP and not (opt and opt.options):
+            if len(self.answers) >= _ANSWERS_MAX:
+                self.answers.clear()
+            self.answers[packet[2:]] = answered
+        return answered
+
+    def _known(self, question: Question, peer: bytes) -> Recursed | None:
+        """Answer from the cache, where nothing has to be asked. Notes what should be refreshed."""
+        recursion = self.recurse(question, _client(peer), Task(asks_left=0, depth=-1))
+        try:
+            next(recursion)
+        except StopIteration as end:
+            recursed: Recursed = end.value
+            resolution = recursed.resolution
+            is_fresh = not resolution.is_stale and resolution.rcode != codes.SERVFAIL
+            if not is_fresh:
+                return None
+            life_s = resolution.expires_at - resolution.stored_at
+            if resolution.expires_at - self.iterator.now < _PREFETCH_SHARE * life_s:
+                self.wants_again.append((question.qname, question.qtype))
+            return recursed
+        return None
+
+    def _may(self, peer: bytes) -> bool:
+        client = _client(peer)
+        known = self._known_clients.get(client)
+        if known is None:
+            address = ipaddress.ip_address(client)
+            known = any(address.version == n.version and address in n for n in self._allowed)
+            if len(self._known_clients) > _ANSWERS_MAX:
+                self._known_clients.clear()
+            self._known_clients[client] = known
+        return known
+
+    def _special(self, question: Question) -> Recursed | None:
+        """Names that never leave the machine (RFC 6761 6.3 and 6.4)."""
+        qname, qtype = question.qname, question.qtype
+        if names.is_subdomain(qname, _INVALID):
+            return Recursed(Resolution(codes.NXDOMAIN), Provenance.POLICY)
+        if not names.is_subdomain(qname, _LOCALHOST):
+            return None
+        rdata = {codes.AAAA: bytes(15) + b"\x01", codes.A: b"\x7f\x00\x00\x01"}.get(qtype)
+        made = Resolution(codes.NOERROR, stored_at=self.iterator.now)
+        made.expires_at = made.stored_at + 10_800
+        if rdata is not None:
+            made.answer = [Record(qname, qtype, 10_800, rdata)]
+        return Recursed(made, Provenance.POLICY)
+
+    def _by_policy(self, question: Question, action: Action) -> Recursed:
+        made = Resolution(codes.NOERROR, stored_at=self.iterator.now)
+        made.expires_at = made.stored_at + FAILURE_TTL_S
+        if action.kind is Kind.NXDOMAIN:
+            made.rcode = codes.NXDOMAIN
+        elif action.kind is Kind.LOCAL_DATA:
+            rrset = action.rrset(question.qtype)
+            if rrset is not None:
+                made.answer = [
+                    Record(question.qname, rrset.rdtype, rrset.ttl, r) for r in rrset.rdatas
+                ]
+        elif action.kind is Kind.CNAME:
+            made.answer = [Record(question.qname, codes.CNAME, FAILURE_TTL_S, action.target)]
+        ede = _EDE_FORGED if made.answer else _EDE_BLOCKED
+        return Recursed(made, Provenance.POLICY, ede, action.reason, action)
+
+    def _dns64(
+        self,
+        question: Question,
+        recursed: Recursed,
+        rule: dns64.Rule,
+        task: Task,
+        *,
+        is_do: bool,
+        is_cd: bool,
+    ) -> Steps[Recursed]:
+        aaaa = _looked(recursed.resolution, question.qname, codes.AAAA)
+        judged = dns64.judge(rule, question.qname, aaaa, is_do=is_do, is_cd=is_cd)
+        if judged.choice is Choice.KEEP:
+            return recursed
+        if judged.choice is Choice.FILTER and judged.rrset is not None:
+            _replace_end(recursed.resolution, question.qname, judged.rrset)
+            return recursed
+        a = yield from self.iterator.resolve(question.qname, codes.A, task)
+        made = dns64.synthesize(
+            rule, aaaa, _looked(a, question.qname, codes.A), is_masking=judged.is_masking
+        )
+        if made is None:
+            return recursed
+        a.rcode, a.authority, a.validation = codes.NOERROR, [], Validation.INSECURE
+        _replace_end(a, question.qname, made.rrset)
+        return Recursed(a, made.provenance, _EDE_SYNTHESIZED, made.ede_text)
+
+    def _synthesized_ptr(self, question: Question, target: bytes, task: Task) -> Steps[Recursed]:
+        """RFC 6147 5.3.1: a CNAME to the name under in-addr.arpa, and what is there."""
+        found = yield from self.iterator.resolve(target, codes.PTR, task)
+        found.answer.insert(0, Record(question.qname, codes.CNAME, 300, target))
+        return Recursed(found, Provenance.DNS64, _EDE_SYNTHESIZED, "PTR of a synthesized address")
+
+    def _compose(
+        self,
+        question: Question,
+        recursed: Recursed,
+        transport: Transport,
+        took_us: int,
+        *,
+        cause: int = 0,
+    ) -> Answered:
+        """Make octets: sections as the client may have them, EDNS, TC."""
+        resolution, opt = recursed.resolution, question.edns
+        is_do = opt is not None and opt.is_do
+        is_cd = bool(question.flags & codes.CD)
+        is_bogus = resolution.validation is Validation.BOGUS
+        rcode = resolution.rcode
+        answer: Iterable[Record] = resolution.answer
+        authority: Iterable[Record] = resolution.authority
+        if is_bogus and not is_cd:
+            rcode, answer, authority, cause = codes.SERVFAIL, (), (), event.Cause.VALIDATION
+        elif rcode == codes.SERVFAIL and not cause:
+            cause = event.Cause.REACHABILITY
+        flags = codes.QR | codes.RA | question.flags & (codes.RD | codes.CD) | rcode & 0xF
+        wants_ad = is_do or bool(question.flags & codes.AD)
+        if resolution.validation is Validation.SECURE and wants_ad and rcode in (0, 3):
+            flags |= codes.AD
+        composer = Composer(question.qname, 0)
+        elapsed = int(max(0.0, self.iterator.now - resolution.stored_at))
+        ttl_max = _STALE_TTL_S if resolution.is_stale else 1 << 31
+        counts = [
+            _add(composer, section, question, elapsed, ttl_max, is_do=is_do)
+            for section in (answer, authority)
+        ]
+        octets = composer.octets
+        options = b""
+        if recursed.ede is not None and opt is not None:
+            options = edns.compose_ede(recursed.ede, recursed.ede_text[:200])
+        composed_opt = b""
+        if opt is not None:
+            composed_opt = edns.compose_opt(
+                options,
+                payload_octets=self.settings.udp_payload_octets,
+                flags=codes.EDNS_DO if is_do else 0,
+                extended_rcode=rcode >> 4,
+            )
+        limit = 65_535
+        if transport is Transport.UDP:
+            asked = opt.payload_octets if opt else edns.MIN_PAYLOAD_OCTETS
+            limit = min(asked, self.settings.udp_payload_octets)
+        if 12 + len(question.octets) + len(octets) + len(composed_opt) > limit:
+            flags |= codes.TC
+            octets, counts = b"", [0, 0]
+        response = b"".join(
+            (
+                flags.to_bytes(2, "big"),
+                b"\x00\x01",
+                counts[0].to_bytes(2, "big"),
+                counts[1].to_bytes(2, "big"),
+                b"\x00" + bytes((opt is not None,)),
+                question.octets,
+                octets,
+                composed_opt,
+            )
+        )
+        is_nodata = rcode == 0 and not any(r.rdtype == question.qtype for r in answer)
+        shown = flags & ~(codes.QR | 0xF) | (event.FLAG_NODATA if is_nodata else 0)
+        if opt is not None:
+            shown |= event.FLAG_EDNS | (event.FLAG_DO if is_do else 0)
+        tail = compose_tail(
+            role=Role.RECURSIVE,
+            transport=transport,
+            qname=question.qname,
+            qtype=question.qtype,
+            rcode=rcode,
+            flags=shown,
+            provenance=recursed.provenance,
+            ede=event.NO_EDE if recursed.ede is None else recursed.ede,
+            validation=resolution.validation,
+            response_octets=len(response) + 2,
+            answer_count=counts[0],
+            duration_us=took_us,
+            worker=self.settings.worker,
+            cause=cause,
+        )
+        return response, tail
+
+    def _bare(self, packet: bytes, transport: Transport, rcode: int) -> Answered:
+        is_silent = len(packet) < 12 or bool(packet[2] & 0x80)
+        tail = compose_tail(
+            role=Role.RECURSIVE, transport=transport, qname=b"", qtype=0, rcode=rcode,
+            flags=event.FLAG_SILENT if is_silent else 0, cause=event.Cause.FORMAT,
+            worker=self.settings.worker,
+        )  # fmt: skip
+        if is_silent:
+            return b"", tail
+        flags = codes.QR | (packet[2] << 8) & 0x7900 | codes.RA | rcode
+        return flags.to_bytes(2, "big") + bytes(8), tail
+
+
+def _add(
+    composer: Composer,
+    records: Iterable[Record],
+    question: Question,
+    elapsed: int,
+    ttl_max: int,
+    *,
+    is_do: bool,
+) -> int:
+    """Add a section's records, aged; signatures and proofs only for those who set DO."""
+    count = 0
+    for owner, rdtype, ttl, rdata in records:
+        if not is_do and rdtype in _SIGNATURES and rdtype != question.qtype:
+            continue
+        aged = min(ttl_max, max(0, ttl - elapsed))
+        name = None if owner == question.qname else owner
+        count += composer.add(name, rdtype, aged, (rdata,))
+    return count
+
+
+def _client(peer: bytes) -> bytes:
+    return peer[8:24] if peer[0] == 10 else peer[4:8]
+
+
+def _looked(resolution: Resolution, qname: bytes, rdtype: int) -> Looked:
+    """Put a resolution as DNS64 wants it."""
+    _last, _, found = follow(resolution.answer, qname, rdtype)
+    rrset = None
+    if found:
+        ttl = min(record.ttl for record in found)
+        rrset = RRset(rdtype, ttl, tuple(record.rdata for record in found))
+    soa = next((r for r in resolution.authority if r.rdtype == codes.SOA), None)
+    negative = min(soa.ttl, int.from_bytes(soa.rdata[-4:], "big")) if soa else None
+    return Looked(resolution.rcode, rrset, resolution.validation, negative)
+
+
+def _replace_end(resolution: Resolution, qname: bytes, rrset: RRset) -> None:
+    """Put an RRset in place of what stands at the end of the chain."""
+    last, links, _ = follow(resolution.answer, qname, codes.A)
+    if last == qname:
+        last, links, _ = follow(resolution.answer, qname, codes.AAAA)
+    made = [Record(last, rrset.rdtype, rrset.ttl, rdata) for rdata in rrset.rdatas]
+    resolution.answer = [*links, *made]
+
+
+def _of_looked(question: Question, looked: Looked, now: float) -> Recursed:
+    made = Resolution(looked.rcode, stored_at=now, expires_at=now + 3600)
+    if looked.rrset is not None:
+        made.answer = [
+            Record(question.qname, looked.rrset.rdtype, looked.rrset.ttl, rdata)
+            for rdata in looked.rrset.rdatas
+        ]
+    return Recursed(made, Provenance.DNS64)
+
+
+def explain(recursed: Recursed, task: Task) -> dict[str, Any]:
+    """Tell how an answer came about, step by step, for `quada explain`."""
+    import dns.rcode
+    import dns.rdatatype
+
+    resolution = recursed.resolution
+
+    def type_text(rdtype: int) -> str:
+        return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(rdtype))
+
+    return {
+        "rcode": dns.rcode.to_text(dns.rcode.Rcode.make(resolution.rcode)),
+        "validation": Validation(resolution.validation).name.lower(),
+        "provenance": event.provenance_names(recursed.provenance),
+        "ede": recursed.ede,
+        "reason": recursed.ede_text,
+        "answer": [
+            f"{names.to_text(r.owner)} {r.ttl} {type_text(r.rdtype)}" for r in resolution.answer
+        ],
+        "steps": [
+            {
+                "zone": names.to_text(attempt.zone),
+                "asked": f"{names.to_text(attempt.name)} {type_text(attempt.rdtype)}",
+                "server": attempt.server,
+                "family": 6 if ":" in attempt.server else 4,
+                "transport": attempt.transport.name.lower(),
+                "outcome": attempt.outcome,
+                "took_ms": round(attempt.took_s * 1000, 2),
+            }
+            for attempt in task.attempts
+        ],
+    }

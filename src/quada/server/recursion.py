@@ -1,0 +1,137 @@
+"""A recursive worker's lookups: one generator a question, driven by what comes back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import quada.wire.codes as codes
+from quada.resolver.answer import Recursion, explain
+from quada.resolver.iterate import Task
+from quada.telemetry.event import Cause, Kind, Role, compose_peer, compose_tail
+from quada.wire.question import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quada.resolver.answer import Recursed, Recursor
+    from quada.resolver.iterate import Attempt, Steps
+    from quada.transport.exchange import Pending, Sink
+    from quada.transport.upstream import Upstream
+    from quada.wire.ask import Outcome
+    from quada.wire.respond import Deferred
+
+_JOBS_MAX: Final = 10_000  # our choice: questions under way at once; more are answered SERVFAIL
+
+
+class Lookups:
+    """Drives recursions. Equal questions share one (single-flight)."""
+
+    def __init__(self, recursor: Recursor, upstream: Upstream, sink: Sink) -> None:
+        self._recursor = recursor
+        self._upstream = upstream
+        self._sink = sink
+        self._jobs: dict[tuple[bytes, int, bool], list[tuple[Deferred, Pending, float]]] = {}
+        self.refused_count = 0
+
+    def defer(self, deferred: Deferred, pending: Pending) -> None:
+        """Take over a question that is not in the cache."""
+        work: Recursion = deferred.work
+        waiting = self._jobs.get(work.key)
+        entry = (deferred, pending, time.monotonic())
+        if waiting is not None:
+            waiting.append(entry)
+            return
+        if len(self._jobs) >= _JOBS_MAX:
+            self.refused_count += 1
+            pending.send(*self._recursor.coded(deferred, codes.SERVFAIL))
+            return
+        self._jobs[work.key] = [entry]
+        peer = deferred.peer
+        client = peer[8:24] if peer[0] == 10 else peer[4:8]
+
+        def done(recursed: Recursed | None, _: Task) -> None:
+            self._answer_all(work, recursed)
+
+        self.run(work.question, client, done)
+
+    def run(
+        self,
+        question: Question,
+        client: bytes,
+        done: Callable[[Recursed | None, Task], None],
+    ) -> None:
+        """Resolve a question and hand on what came of it; None for a bug of ours."""
+        task = Task()
+        steps = self._recursor.recurse(question, client, task)
+        self._step(steps, None, task, done)
+
+    def refresh(self) -> None:
+        """Look up again what is asked for and about to expire."""
+        wanted, self._recursor.wants_again = self._recursor.wants_again, []
+        for qname, qtype in dict.fromkeys(wanted):
+            if len(self._jobs) < _JOBS_MAX // 2:
+                self._recursor.iterator.cache.expire(qname, qtype, time.time())
+                question = plain_question(qname, qtype)
+                self.run(question, bytes(16), lambda _recursed, _task: None)
+
+    def explain(self, qname: bytes, qtype: int, done: Callable[[dict[str, Any]], None]) -> None:
+        """Resolve a question and tell how, step by step."""
+
+        def told(recursed: Recursed | None, task: Task) -> None:
+            done(explain(recursed, task) if recursed else {"rcode": "SERVFAIL"})
+
+        self.run(plain_question(qname, qtype), bytes(15) + b"\x01", told)
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Log one message to a server as an event of its own."""
+        address = attempt.server.partition("@")[0]
+        is_reply = attempt.outcome.startswith("rcode ")
+        tail = compose_tail(
+            role=Role.RECURSIVE, kind=Kind.UPSTREAM, transport=attempt.transport,
+            qname=attempt.name, qtype=attempt.rdtype,
+            rcode=int(attempt.outcome[6:]) if is_reply else codes.SERVFAIL,
+            duration_us=int(attempt.took_s * 1e6), upstream_family=6 if ":" in address else 4,
+            cause=Cause.NONE if is_reply else Cause.REACHABILITY,
+            zone_offset=len(attempt.name) - len(attempt.zone)
+            if attempt.name.endswith(attempt.zone) else 0xFF,
+        )  # fmt: skip
+        peer = compose_peer(address, 53).ljust(28, b"\x00")
+        self._sink.append(time.time_ns().to_bytes(8, "little"), peer, tail)
+
+    def _step(
+        self,
+        steps: Steps[Recursed],
+        outcome: Outcome | None,
+        task: Task,
+        done: Callable[[Recursed | None, Task], None],
+    ) -> None:
+        self._recursor.iterator.now = time.time()
+        try:
+            ask = next(steps) if outcome is None else steps.send(outcome)
+        except StopIteration as end:
+            done(end.value, task)
+            return
+        except Exception:  # a bug of ours may cost one answer, never the server
+            self._recursor.fault_count += 1
+            done(None, task)
+            return
+        self._upstream.perform(ask, lambda came: self._step(steps, came, task, done))
+
+    def _answer_all(self, work: Recursion, recursed: Recursed | None) -> None:
+        now = time.monotonic()
+        for deferred, pending, started in self._jobs.pop(work.key, []):
+            if pending.is_gone:
+                continue
+            if recursed is None:
+                pending.send(*self._recursor.coded(deferred, codes.SERVFAIL))
+                continue
+            question = deferred.work.question
+            took_us = int((now - started) * 1e6)
+            pending.send(*self._recursor.finish(question, recursed, deferred.transport, took_us))
+
+
+def plain_question(qname: bytes, qtype: int) -> Question:
+    """Make a question as our own lookups ask it."""
+    octets = qname + qtype.to_bytes(2, "big") + b"\x00\x01"
+    return Question(codes.RD, codes.QUERY, qname, qtype, codes.IN, octets, None, False, b"")
