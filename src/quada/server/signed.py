@@ -16,6 +16,7 @@ from quada.server.plan import read_address
 from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore
 from quada.wire.ask import Endpoint
+from quada.wire.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,11 +63,14 @@ class SignedZones:
         settings = self._plan.settings.dnssec
         next_look = 0.0
         while True:
-            await self.tick()
-            await self.look_outside()
-            if time.monotonic() >= next_look:
-                await self.look_at_parents()
-                next_look = time.monotonic() + settings.parent_check_s
+            try:
+                await self.tick()
+                await self.look_outside()
+                if time.monotonic() >= next_look:
+                    next_look = time.monotonic() + settings.parent_check_s
+                    await self.look_at_parents()
+            except Fault as fault:  # a store that cannot be read today may be mended tomorrow
+                log.error("signing is held up", fault=str(fault))
             await asyncio.sleep(settings.tick_s)
 
     async def tick(self) -> list[str]:

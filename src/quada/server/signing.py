@@ -141,7 +141,10 @@ class SigningDesk:
         ids = ds_ids(signed.state, origin, seen)
         if ids != signed.state.ds_seen:
             state = rollover.see_ds(signed.state, ids, signed.policy.rollover, now_s)
-            self._store.save(signed._replace(state=state))
+            try:
+                self._store.save(signed._replace(state=state))
+            except StaleSave:
+                return "the keys were changed meanwhile; it will be looked at again"
             log.info("parent seen", zone=names.to_text(origin), ds=sorted(tag for _, tag in ids))
         return ""
 
@@ -197,31 +200,39 @@ class SigningDesk:
         state = signed.state
         if origin not in self._is_resumed:
             state = rollover.resume(state, policy.rollover, max_ttl_s, now_s)
+        state = rollover.prune(state, now_s)
+        if not state.is_signed and not state.rings:
+            self._store.remove(origin)  # taken back to unsigned, and nobody remembers otherwise
+            return None
+        is_pruned = state.rings != signed.state.rings
         state, keys = _with_due_keys(signed, state, now_s)
         state, steps = rollover.advance(state, policy.rollover, max_ttl_s, now_s)
         self._held[origin] = [step for step in steps if step.at_s is None]
         taken = [step for step in steps if step.at_s is not None]
         last = self._signings.get(origin)
         renew = due(last, now_s, REFRESH_MAX, slack_s=SLACK_S) if last is not None else frozenset()
-        if not (is_new or taken or renew or last is None):
+        key_setting = key_set(state, keys, policy.rollover, origin)
+        is_first = last is None and key_setting is not None
+        if not (is_new or taken or renew or is_first):
+            if is_pruned:  # keys that nobody needs any more are destroyed without a new version
+                self._store.save(signed._replace(state=state, keys=keys))
             return None
         unsigned = with_serial(content, _next_serial(content.serial, signed.serial))
-        key = key_set(state, keys, policy.rollover, origin)
         signing, version = None, unsigned
-        if key is not None:
-            made = plan(last, unsigned, key, policy.signing, renew=renew)
-            signing = complete(made, self._sign(made, key, now_s))
+        if key_setting is not None:
+            made = plan(last, unsigned, key_setting, policy.signing, renew=renew)
+            signing = complete(made, self._sign(made, key_setting, now_s))
             version = signing.signed
-        self._judge(version, rollover.prune(state, now_s), now_s)
-        self._store.save(signed._replace(state=state, keys=keys, serial=unsigned.serial))
+        self._judge(version, state, now_s)
+        self._store.save(
+            signed._replace(state=state, keys=keys, serial=unsigned.serial, max_ttl_s=max_ttl_s)
+        )
         self._is_resumed.add(origin)
         self._passed[origin] = version
         if signing is not None:
             self._signings[origin] = signing
         else:
             self._signings.pop(origin, None)
-            if not state.rings and not state.is_signed:
-                self._store.remove(origin)
         for step in taken:
             log.info("key step", zone=names.to_text(origin), what=step.what, why=step.why)
         return Made(version, taken)
