@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     group.command("check")(check)
     group.command("explain")(explain)
     group.command("show")(show)
+    group.command("reference")(print_reference)
     app.add_typer(group, name="config")
 
 
@@ -85,6 +86,32 @@ def show(
         for table in ("zone", "key", "pool"):
             for value in data[table]:
                 typer.echo(f"[[{table}]] {value}")
+
+
+def print_reference() -> None:
+    """Print the reference of all settings, as docs/reference/settings.md holds it."""
+    typer.echo(reference(), nl=False)
+
+
+def reference() -> str:
+    """Write the reference of all settings in Markdown."""
+    lines = [
+        "# Settings",
+        "",
+        "One TOML file, given with `quada serve --config`. Unknown keys are errors. Tables in",
+        "double brackets may appear several times. Made by `quada config reference`.",
+    ]
+    table = ""
+    for one in known_settings():
+        here, _, name = one.path.rpartition(".")
+        if here != table:
+            table = here
+            title = f"[[{here.replace('[]', '')}]]" if "[]" in here else f"[{here}]"
+            lines += ["", f"## `{title}`", "", "| key | what it does | |", "|---|---|---|"]
+        if not here and len(lines) == 4:
+            lines += ["", "| key | what it does | |", "|---|---|---|"]
+        lines.append(f"| `{name}` | {one.doc} | {describe(one)} |")
+    return "\n".join(lines) + "\n"
 
 
 def describe(one: Known) -> str:

@@ -1,0 +1,51 @@
+"""Documents say what is so."""
+
+import ast
+import re
+from pathlib import Path
+
+from quada.cli.config import reference
+
+ROOT = Path(__file__).parents[2]
+
+
+def functions(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    return {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_the_hops_of_every_journey_exist() -> None:
+    hops = re.findall(r"`(src/quada/[\w/]+\.py):(\w+)`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(hops) >= 15
+    for file, function in hops:
+        assert function in functions(ROOT / file), f"{file} has no {function}"
+
+
+def test_a_journey_has_at_most_five_hops() -> None:
+    for part in (ROOT / "ARCHITECTURE.md").read_text().split("\n## ")[1:]:
+        assert len(re.findall(r"^\d\. ", part, re.MULTILINE)) <= 5
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_settings_reference_is_current() -> None:
+    written = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    assert written == reference(), "run `quada config reference > docs/reference/settings.md`"
+
+
+def test_every_dependency_has_its_line() -> None:
+    listed = (ROOT / "docs" / "dependencies.md").read_text().lower()
+    for name in re.findall(r'^  "([\w.-]+)[><=]', (ROOT / "pyproject.toml").read_text(), re.M):
+        assert name.lower() in listed, f"docs/dependencies.md does not speak of {name}"
+
+
+def test_the_readme_names_the_two_commands_and_they_exist() -> None:
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    for target in ("run", "test"):
+        assert f"make {target}" in readme
+        assert f"\n{target}: " in makefile
