@@ -143,13 +143,15 @@ def unsound(state: State) -> str:
     RFC: 4035 2.2, 6840 5.11
     """
     for ds in _contents(state.ds) | {state.ds_asked}:  # the parent may follow at any time
-        if not ds:
-            continue  # nothing at the parent: insecure, and nothing can break
         for keys in state.dnskeys:
-            reason = _entry_fault(ds, _keys(keys))
+            # Without DS there is no way in to be broken; but DNSKEY and signatures must fit all
+            # the same, for those who trust the key by hand. What is unsigned breaks nobody then.
+            reason = _entry_fault(ds, _keys(keys)) if ds else ""
             if reason:
                 return reason + _until(keys)
             for made in state.signatures:
+                if not ds and not (_keys(keys).published and _ids(made)):
+                    continue
                 reason = _signature_fault(ds, _keys(keys), _ids(made))
                 if reason:
                     return reason + _until(min(keys, made, key=_end))
@@ -392,7 +394,13 @@ def _wishes_of_staying(
 
 
 def _wishes_of_going(state: State, ring: Ring) -> Iterator[tuple[str, str, State]]:
+    """Give what a going key may stop; only once one that stays does its part, DS or no DS."""
     name = _name(ring)
+    heirs = [r for r in state.rings if r.is_staying and r.is_published]
+    has_signer = any(r.signs_zone for r in heirs) or not ring.role.signs_zone
+    has_entry = any(r.signs_keys for r in heirs) or not ring.role.has_ds
+    if not (has_signer and has_entry):
+        return
     if ring.signs_zone:
         yield (
             f"stop signing the zone with {name}",

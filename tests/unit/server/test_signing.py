@@ -5,9 +5,10 @@ import pytest
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
-from quada.server.signing import SigningDesk
+from quada.server.signing import SigningDesk, bring_key
 from quada.store.keys import KeyStore, SignedZone, ZonePolicy
 from quada.wire.faults import DataFault
+from quada.zones.keys import KeyRole
 from quada.zones.rollover import RolloverPolicy, Sighting
 from quada.zones.sign import with_serial
 from quada.zones.zone import RRset, find
@@ -169,3 +170,25 @@ def test_a_zone_taken_back_ends_unsigned_and_forgotten(desk, content):
     assert made.version.serial == 12
     desk.tick(NOW_S + 5000, 5000.0)
     assert desk.store.load(ORIGIN) is None
+
+
+@pytest.mark.parametrize("algorithm", [13, 15])
+def test_a_rollover_before_there_is_a_ds_is_never_refused(tmp_path, content, algorithm):
+    store = KeyStore.open(tmp_path)
+    policy = ZonePolicy(rollover=RolloverPolicy(dnskey_ttl_s=300, has_csk=False))
+    store.save(SignedZone(ORIGIN, policy))
+    desk = SigningDesk(store)
+    desk.publish(content, NOW_S)
+    signed = store.load(ORIGIN)
+    state, keys = signed.state, dict(signed.keys)
+    rolling = policy.rollover._replace(algorithm=algorithm)
+    signed = signed._replace(policy=policy._replace(rollover=rolling))
+    for role in rolling.roles if algorithm != 13 else (KeyRole.ZSK,):
+        state = bring_key(signed, state, keys, role, NOW_S)
+    store.save(signed._replace(state=state, keys=keys))
+    for at in range(0, 6000, 60):
+        desk.tick(NOW_S + at, float(at))
+        assert desk.refused == {}
+    state = store.load(ORIGIN).state
+    assert all(ring.is_staying for ring in state.rings)
+    assert {ring.key[0] for ring in state.rings} == {algorithm}
