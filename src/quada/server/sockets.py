@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _RECEIVE_OCTETS = 4 << 20  # our choice: a fifth of a second of queries at full speed
 _BACKLOG = 1024
+_PORT_TRIES = 20
 _DATAGRAM = (Transport.UDP, Transport.DOQ)
 _STREAM = (Transport.UDP, Transport.DOT, Transport.DOH)
 
@@ -49,17 +50,33 @@ def bind(listeners: tuple[Listen, ...], workers: int) -> tuple[list[list[Bound]]
     for wanted in listeners:
         listen = wanted
         for worker in by_worker:
-            datagram = stream = None
-            if listen.transport in _DATAGRAM:
-                datagram = _bound(listen.address, socket.SOCK_DGRAM)
-                listen = _at(listen, datagram)
-            if listen.transport in _STREAM:
-                stream = _bound(listen.address, socket.SOCK_STREAM)
-                listen = _at(listen, stream)
-                stream.listen(_BACKLOG)
-            worker.append(Bound(listen, datagram, stream))
+            worker.append(_bind_one(listen))
+            listen = worker[-1].listen
         actual.append(listen)
     return by_worker, actual
+
+
+def _bind_one(listen: Listen) -> Bound:
+    """Bind one worker's sockets of a listener; a port chosen by the kernel must suit both."""
+    for tries_left in range(_PORT_TRIES, -1, -1):
+        datagram = stream = None
+        found = listen
+        try:
+            if listen.transport in _DATAGRAM:
+                datagram = _bound(found.address, socket.SOCK_DGRAM)
+                found = _at(found, datagram)
+            if listen.transport in _STREAM:
+                stream = _bound(found.address, socket.SOCK_STREAM)
+                found = _at(found, stream)
+                stream.listen(_BACKLOG)
+        except ReachFault:
+            if datagram is not None:
+                datagram.close()
+            if listen.address.port or not tries_left:
+                raise
+            continue
+        return Bound(found, datagram, stream)
+    raise AssertionError("the loop returns or raises")
 
 
 def has_ipv6() -> bool:
