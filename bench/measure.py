@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -26,6 +26,7 @@ class Cost(NamedTuple):
     completed: int
     per_second: float
     lost_percent: float
+    latency_ms: float = 0.0
 
 
 def tree(pid: int) -> list[int]:
@@ -87,12 +88,22 @@ def running(command: list[str], port: int, log: Path, within_s: float = 120) -> 
             process.wait()
 
 
-def query(pid: int, port: int, questions: Path, seconds: float, *options: str) -> Cost:
-    """Send questions for a while and measure what they cost the server."""
+def query(
+    pid: int,
+    port: int,
+    questions: Path,
+    seconds: float,
+    *options: str,
+    inside: Sequence[str] = (),
+) -> Cost:
+    """Send questions for a while and measure what they cost the server.
+
+    Takes `inside`, a command prefix that enters a network namespace.
+    """
     before = cpu_s(pid)
     ran = subprocess.run(
         [
-            "taskset", "-c", str(CLIENT_CORE), "dnsperf", "-s", "::1", "-p", str(port),
+            *inside, "taskset", "-c", str(CLIENT_CORE), "dnsperf", "-s", "::1", "-p", str(port),
             "-d", str(questions), "-l", str(seconds), *(options or ("-q", "500")),
         ],
         capture_output=True, text=True, check=True,
@@ -109,6 +120,7 @@ def query(pid: int, port: int, questions: Path, seconds: float, *options: str) -
         int(completed),
         number(r"Queries per second:\s+([\d.]+)"),
         number(r"Queries lost:\s+\d+ \(([\d.]+)%\)"),
+        number(r"Average Latency \(s\):\s+([\d.]+)") * 1000,
     )
 
 

@@ -43,6 +43,8 @@ EDE_NO_REACHABLE: Final = 22
 EDE_NETWORK: Final = 23
 _PROOFS: Final = frozenset((codes.SOA, codes.NSEC, codes.NSEC3, codes.RRSIG))
 
+_CASE_BITS: Final = bytes(0x20 if 0x61 <= octet <= 0x7A else 0 for octet in range(256))
+
 _T = TypeVar("_T")
 Steps = Generator[Ask, Outcome, _T]
 
@@ -336,11 +338,9 @@ class Iterator:
 
     def _in_random_case(self, name: bytes) -> bytes:
         """Spell a name in random case, which an off-path forger must guess too (0x20)."""
-        bits = self._bits(len(name))
-        return bytes(
-            octet ^ 0x20 if 0x61 <= octet <= 0x7A and bits >> at & 1 else octet
-            for at, octet in enumerate(name)
-        )
+        size = len(name)
+        flips = self._bits(8 * size) & int.from_bytes(name.translate(_CASE_BITS), "big")
+        return (int.from_bytes(name, "big") ^ flips).to_bytes(size, "big")
 
     @staticmethod
     def _heard(outcome: Outcome, query: bytes) -> Skimmed | str:

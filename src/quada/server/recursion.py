@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from quada.wire.ask import Outcome
     from quada.wire.respond import Deferred
 
+_PEERS_MAX: Final = 10_000
 _JOBS_MAX: Final = 10_000  # our choice: questions under way at once; more are answered SERVFAIL
 
 
@@ -32,6 +33,7 @@ class Lookups:
         self._upstream = upstream
         self._sink = sink
         self._jobs: dict[tuple[bytes, int, bool], list[tuple[Deferred, Pending, float]]] = {}
+        self._peers: dict[str, bytes] = {}
         self.refused_count = 0
 
     def defer(self, deferred: Deferred, pending: Pending) -> None:
@@ -96,7 +98,11 @@ class Lookups:
             zone_offset=len(attempt.name) - len(attempt.zone)
             if attempt.name.endswith(attempt.zone) else 0xFF,
         )  # fmt: skip
-        peer = compose_peer(address, 53).ljust(28, b"\x00")
+        peer = self._peers.get(address)
+        if peer is None:
+            if len(self._peers) >= _PEERS_MAX:
+                self._peers.clear()
+            peer = self._peers[address] = compose_peer(address, 53).ljust(28, b"\x00")
         self._sink.append(time.time_ns().to_bytes(8, "little"), peer, tail)
 
     def _step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -216,6 +217,10 @@ class ResolverWorker(Worker):
         """Refresh what is about to expire."""
         from quada.transport.upstream import Upstream
 
+        # A cache is many objects that live long and make no circles: walking them costs more than
+        # a miss does.
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 1_000)
         upstream = Upstream()
         self._lookups = Lookups(self._recursor, upstream, self._ring)
         self._recursor.iterator.attempted = self._lookups.attempted

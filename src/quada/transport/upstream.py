@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SOCKETS: Final = 64  # a family, our choice: 22 bits of port and id together with the id's 16
 _USES_MAX: Final = 2_000  # then a socket is replaced, and its port with it
 _DRAIN: Final = 64
+_RECEIVE_OCTETS: Final = 1 << 20  # our choice: a burst of answers must wait, not be lost
 
 
 class _Pending:
@@ -43,6 +44,7 @@ class _Socket:
     def __init__(self, family: socket.AddressFamily, loop: asyncio.AbstractEventLoop) -> None:
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_OCTETS)
         self.sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))
         self.pending: dict[tuple[int, str, int], _Pending] = {}
         self.uses = 0
