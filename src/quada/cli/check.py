@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,8 @@ from quada.cli.output import (
 )
 from quada.config.bind import import_bind
 from quada.config.corefile import import_corefile
+from quada.config.load import read_settings
+from quada.server.plan import make_plan
 from quada.store.files import load_zone_file, read_zone_file
 from quada.wire.faults import ConfigFault
 from quada.zones.check import check_zone, reference, rules
@@ -119,7 +120,7 @@ def config(
     kind: Annotated[str, typer.Option("--as", help="bind, coredns or quada; else guessed.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check a configuration. Of quada's own TOML only the syntax is checked here."""
+    """Check a configuration: quada's own, named.conf or a Corefile."""
     with faults_exit(as_json=as_json):
         try:
             text = file.read_text(encoding="utf-8", errors="replace")
@@ -130,10 +131,9 @@ def config(
             raise ConfigFault(f"{kind!r} is not a kind", remedy="use bind, coredns or quada")
         zones, lines = [], []
         if kind == "quada":
-            try:
-                tomllib.loads(text)
-            except tomllib.TOMLDecodeError as error:
-                raise ConfigFault(str(error), place=str(file)) from error
+            settings = read_settings(text, str(file))
+            make_plan(settings, roles=("authority", "resolver"))
+            zones = [zone.name for zone in settings.zone]
         else:
             read = import_bind if kind == "bind" else import_corefile
             imported = read(text, file=str(file))

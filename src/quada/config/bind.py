@@ -201,8 +201,8 @@ class _Importer:
             out.say("taken", name, option.place)
         elif name == "recursion":
             if value in ("yes", "true", "1"):
-                out.resolver["enabled"] = True
-                reason = "authority and resolver are separate: give the resolver its own listener"
+                out.resolver["listen"] = ["[::1]:5301"]
+                reason = "roles are separate: the resolver has its own listener, set its address"
                 out.say("translated", "recursion yes", option.place, reason)
             else:
                 out.say("taken", "recursion no", option.place, "the authority never recurses")
@@ -210,7 +210,7 @@ class _Importer:
             out.resolver["forward"] = self._addresses(option)
             out.say("translated", name, option.place, "resolver.forward")
         elif name in ("allow-recursion", "allow-query-cache"):
-            out.resolver["allow"] = self._addresses(option)
+            out.resolver["allow"] = _prefixes(self._addresses(option))
             out.say("translated", name, option.place, "resolver.allow")
         elif name == "dns64":
             out.resolver.setdefault("dns64", []).append(value)
@@ -242,8 +242,8 @@ class _Importer:
         for inner in option.blocks[0] if option.blocks else ():
             value = " ".join(inner.values())
             if inner.name == "responses-per-second" and value.isdigit():
-                self.out.authority["rate_limit"] = int(value)
-                self.out.say("translated", "rate-limit", inner.place, "authority.rate_limit")
+                self.out.authority["rrl_per_second"] = int(value)
+                self.out.say("translated", "rate-limit", inner.place, "authority.rrl_per_second")
             else:
                 reason = "limits count per /56 and /24 with a slip of 2"
                 self.out.say("ignored", f"rate-limit {inner.name}", inner.place, reason)
@@ -316,3 +316,19 @@ class _Importer:
         elif inner.name != "type":
             reason = "see `quada zone` for signing and updates of a zone"
             self.out.say("ignored", f"{zone.name}: {inner.name} {value}", inner.place, reason)
+
+
+def _prefixes(entries: list[str]) -> list[str]:
+    """Write an address match list as prefixes; what only the other server knows is left out."""
+    words = {
+        "any": ["::/0", "0.0.0.0/0"],
+        "localhost": ["::1/128", "127.0.0.0/8"],
+        "localnets": ["fe80::/10", "169.254.0.0/16"],
+        "none": [],
+    }
+    return [
+        prefix
+        for entry in entries
+        if not entry.startswith(("!", "key"))
+        for prefix in words.get(entry, [entry])
+    ]

@@ -153,7 +153,8 @@ def _plugin(out: Imported, plugin: Directive, zones: list[str], place: str) -> N
         if values[0] == ".":
             out.resolver["forward"] = to
         else:
-            out.resolver.setdefault("forward_zones", {})[values[0]] = to
+            forward = out.resolver.setdefault("forward", [])
+            forward += [f"{values[0]}={address}" for address in to]
         reason = "the resolver forwards, on its own listener"
         out.say("translated", text, place, reason)
     elif name == "dns64":

@@ -45,6 +45,9 @@ class AuthoritySection:
     listen_tls: tuple[str, ...] = setting((), "Addresses for DNS over TLS (RFC 7858).")
     listen_https: tuple[str, ...] = setting((), "Addresses for DNS over HTTPS (RFC 8484).")
     listen_quic: tuple[str, ...] = setting((), "Addresses for DNS over QUIC (RFC 9250).")
+    zone_directories: tuple[str, ...] = setting(
+        (), "Directories of zone files named `db.ZONE`, all served."
+    )
     udp_payload_octets: int = setting(1232, "Largest UDP response.", unit="octets")
     minimal_responses: bool = setting(True, "Leave addresses of NS and MX targets out of answers.")
     nsid: str = setting("", "Name of this server, given to those who ask for NSID (RFC 5001).")
@@ -136,9 +139,6 @@ class StoreSection:
 class DnssecSection:
     """Zones that quada signs (see docs/dnssec.md)."""
 
-    sealing_key: str = setting(
-        "", "File of the key that private keys are sealed with; empty is in the state directory."
-    )
     resolver: tuple[str, ...] = setting(
         (), "Resolvers that find the parent's servers; empty is those of `alias.upstream`."
     )

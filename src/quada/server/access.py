@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Access:
-    """A list of prefixes (`2001:db8::/32`), addresses, and keys (`key:NAME`); empty permits nobody.
+    """A list of prefixes (`2001:db8::/32`), keys (`key:NAME`), or `any`; empty is nobody.
 
     Raises: ConfigFault from the constructor for what is neither.
     """
@@ -21,8 +21,12 @@ class Access:
         self._keys: set[str] = set()
         self._networks: list[ipaddress.IPv6Network | ipaddress.IPv4Network] = []
         for rule in rules:
-            if rule.startswith("key:"):
-                self._keys.add(rule[4:].rstrip(".").lower())
+            if rule.startswith(("key:", "key ")):
+                self._keys.add(rule[4:].strip().rstrip(".").lower())
+                continue
+            if rule in ("any", "none"):
+                everybody = ("::/0", "0.0.0.0/0") if rule == "any" else ()
+                self._networks += [ipaddress.ip_network(network) for network in everybody]
                 continue
             try:
                 self._networks.append(ipaddress.ip_network(rule, strict=False))

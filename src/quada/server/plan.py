@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import quada.wire.names as names
 from quada.authority import AliasSettings, AuthoritySettings
 from quada.authority.pool import Check, Member, Policy, Pool, Probe
+from quada.config.settings import ZoneSection
 from quada.transport.tcp import StreamLimits
 from quada.wire.ask import Endpoint, Transport
 from quada.wire.faults import ConfigFault
 from quada.wire.limit import LimitSettings
 
 if TYPE_CHECKING:
-    from quada.config.settings import PoolSection, Settings, ZoneSection
+    from collections.abc import Iterator
+
+    from quada.config.settings import AuthoritySection, PoolSection, Settings
 
 
 class Address(NamedTuple):
@@ -116,7 +119,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
     """Work out a plan. Raises: ConfigFault for what cannot be."""
     authority, resolver = settings.authority, settings.resolver
     zones = []
-    for number, section in enumerate(settings.zone):
+    for number, section in enumerate((*settings.zone, *_in_directories(authority))):
         if not section.name:
             raise ConfigFault("a zone has no name", place=f"zone[{number}].name")
         zones.append(ZonePlan(origin=names.from_text(section.name).lower(), section=section))
@@ -145,6 +148,13 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
         state_dir=Path(settings.server.state_dir),
         tells_json=tells_json,
     )
+
+
+def _in_directories(section: AuthoritySection) -> Iterator[ZoneSection]:
+    """Give the zones whose files lie in directories, by their file names."""
+    for directory in section.zone_directories:
+        for file in sorted(Path(directory).glob("db.*")):
+            yield ZoneSection(name=file.name.removeprefix("db."), file=str(file))
 
 
 def _listeners(section: object) -> tuple[Listen, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -140,8 +139,7 @@ class SignedZones:
     def _open(self) -> SigningDesk | None:
         """Open the desk once there is a key store."""
         if self._desk is None and (self._plan.state_dir / "keys.db").exists():
-            place = self._plan.settings.dnssec.sealing_key
-            self._store = KeyStore.open(self._plan.state_dir, Path(place) if place else None)
+            self._store = KeyStore.open(self._plan.state_dir)
             self._desk = SigningDesk(self._store)
             for zone in self._serving():
                 self._desk.take(zone)

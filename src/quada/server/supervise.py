@@ -110,14 +110,14 @@ class Supervisor:
 
     def load(self, progress: Callable[[str, int, float], None] | None = None) -> None:
         """Load zones. Raises: DataFault for one that is not good."""
-        for content in itertools.chain(self._files.load_all(progress), self._stored.load_all()):
+        for content in itertools.chain(
+            self._files.load_all(progress), self._stored.load_all(), self._secondaries.load_all()
+        ):
             version = self._signed.publish(content)
             keys = self._signed.online(content.origin)
             if keys is not None:
                 self._authority.sign_with(keys)
             self._authority.put(version)
-        for zone in self._secondaries.load_all():
-            self._authority.put(zone)
 
     def run(self) -> None:
         """Bind, fork and serve. Raises: ConfigFault and ReachFault before anything serves."""

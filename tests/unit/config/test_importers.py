@@ -104,7 +104,7 @@ def test_an_ordinary_bind_configuration_is_translated_and_accounted_for() -> Non
     assert imported.resolver["forward"] == ["2001:db8::1 port 5353", "192.0.2.1"]
     assert imported.resolver["forward_zones"] == {"corp.example": ["2001:db8::99"]}
     assert imported.resolver["dns64"] == ["64:ff9b::/96"]
-    assert imported.authority == {"rate_limit": 10}
+    assert imported.authority == {"rrl_per_second": 10}
     ignored = {line.what for line in imported.lines if line.fate == "ignored"}
     assert ignored >= {"logging", "view inside", "zone .", "rate-limit window", "zone in.example"}
     config = tomllib.loads(write_toml(imported, "named.conf"))
