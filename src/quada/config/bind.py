@@ -197,7 +197,9 @@ class _Importer:
         elif name in ("listen-on", "listen-on-v6"):
             self._listen(option)
         elif name in ("allow-transfer", "also-notify"):
-            self.defaults[name] = self._addresses(option)
+            entries = self._addresses(option)
+            is_rule = name == "allow-transfer"
+            self.defaults[name] = entries if is_rule else [_endpoint(one) for one in entries]
             out.say("taken", name, option.place)
         elif name == "recursion":
             if value in ("yes", "true", "1"):
@@ -207,7 +209,8 @@ class _Importer:
             else:
                 out.say("taken", "recursion no", option.place, "the authority never recurses")
         elif name == "forwarders":
-            out.resolver["forward"] = self._addresses(option)
+            forward = out.resolver.setdefault("forward", [])
+            forward += [_endpoint(entry) for entry in self._addresses(option)]
             out.say("translated", name, option.place, "resolver.forward")
         elif name in ("allow-recursion", "allow-query-cache"):
             out.resolver["allow"] = _prefixes(self._addresses(option))
@@ -289,8 +292,9 @@ class _Importer:
             zone.role = "secondary"
         elif kind == "forward":
             to = [entry for i in inners if i.name == "forwarders" for entry in self._addresses(i)]
-            self.out.resolver.setdefault("forward_zones", {})[zone.name] = to
-            reason = "resolver.forward_zones"
+            forward = self.out.resolver.setdefault("forward", [])
+            forward += [f"{zone.name}={_endpoint(entry)}" for entry in to]
+            reason = "resolver.forward"
             self.out.say("translated", f"zone {name}", statement.place, reason)
             return False
         elif kind not in ("master", "primary"):
@@ -310,12 +314,23 @@ class _Importer:
         if inner.name == "file":
             zone.file = value if value.startswith("/") else f"{self.directory or '.'}/{value}"
         elif inner.name in ("masters", "primaries"):
-            zone.primaries = self._addresses(inner)
-        elif inner.name in ("allow-transfer", "allow-update", "also-notify"):
+            zone.primaries = [_endpoint(entry) for entry in self._addresses(inner)]
+        elif inner.name == "also-notify":
+            zone.also_notify = [_endpoint(entry) for entry in self._addresses(inner)]
+        elif inner.name in ("allow-transfer", "allow-update"):
             setattr(zone, inner.name.replace("-", "_"), self._addresses(inner))
         elif inner.name != "type":
             reason = "see `quada zone` for signing and updates of a zone"
             self.out.say("ignored", f"{zone.name}: {inner.name} {value}", inner.place, reason)
+
+
+def _endpoint(entry: str) -> str:
+    """Write `ADDRESS port N key K` as an address of ours; keys are set apart."""
+    words = entry.split()
+    if "port" not in words[:-1]:
+        return words[0]
+    address, port = words[0], words[words.index("port") + 1]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _prefixes(entries: list[str]) -> list[str]:

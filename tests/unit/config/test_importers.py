@@ -101,8 +101,11 @@ def test_an_ordinary_bind_configuration_is_translated_and_accounted_for() -> Non
     assert zones["in.example"].file == "/var/lib/named/in"
     assert zones["more.example"].allow_update == ["2001:db8::/32", "192.0.2.0/24"]
     assert zones["more.example"].allow_transfer == ["2001:db8::/32", "192.0.2.0/24", "key xfer."]
-    assert imported.resolver["forward"] == ["2001:db8::1 port 5353", "192.0.2.1"]
-    assert imported.resolver["forward_zones"] == {"corp.example": ["2001:db8::99"]}
+    assert imported.resolver["forward"] == [
+        "[2001:db8::1]:5353",
+        "192.0.2.1",
+        "corp.example=2001:db8::99",
+    ]
     assert imported.resolver["dns64"] == ["64:ff9b::/96"]
     assert imported.authority == {"rrl_per_second": 10}
     ignored = {line.what for line in imported.lines if line.fate == "ignored"}
