@@ -629,6 +629,8 @@ class Authority:
         zone = self.book.zone_for(question.qname) if question.qclass == codes.IN else None
         if question.opcode == codes.QUERY and question.qtype not in (codes.AXFR, codes.IXFR):
             return Deferred(packet, peer, transport, Signed(question))
+        if question.opcode == codes.UPDATE and question.qtype != codes.SOA:
+            return self._coded(question, client, transport, codes.FORMERR)  # RFC 2136 3.1.1
         if zone is None or zone.origin != question.qname:
             # NOTAUTH for an UPDATE of what is not ours (RFC 2136 3.1.2) and for transfers alike.
             return self._coded(question, client, transport, codes.NOTAUTH)

@@ -225,7 +225,8 @@ def test_mutated_queries_are_answered_within_the_rules(data: st.DataObject) -> N
     for transport in (Transport.UDP, Transport.TCP):
         answered = authority.answer(packet, PEER, transport)
         assert authority.fault_count == 0
-        if not isinstance(answered, Deferred) and answered[0]:
+        # dnspython reads what is not a query by other rules, whatever our answer says.
+        if not isinstance(answered, Deferred) and answered[0] and packet[2] >> 3 & 0xF == 0:
             dns.message.from_wire(packet[:2] + answered[0], ignore_trailing=False)
 
 
