@@ -335,12 +335,14 @@ class Authority:
         fixed = packet[end : end + 4]
         body = self._bodies.get(qname + fixed + client.key)
         if body is None:
-            if not _is_name(qname) or fixed[2:] != _CLASS_IN or fixed[:2] == _TYPE_OPT:
+            if fixed[2:] != _CLASS_IN or fixed[:2] == _TYPE_OPT:
                 return self._unusual(packet, peer, transport)
             question = packet[12 : end + 4]
             absent = self._absent(qname, fixed, rd, client, transport, question)
             if absent is not None:
                 return absent
+            if not _is_name(qname):
+                return self._unusual(packet, peer, transport)
             found = self._body(qname, fixed, client)
             if isinstance(found, Wanted):
                 return Deferred(packet, peer, transport, Lookup(found))
@@ -425,7 +427,7 @@ class Authority:
 
         None for a name that exists, or where a cut, a DNAME or an expired zone is above it.
         """
-        zone = self.book.zone_for(qname)
+        zone = self.book.zone_above(qname)
         if zone is None or qname in zone.nodes or zone.origin in self._expired:
             return None
         if (zone.cuts or zone.dnames) and zone.cut_above(qname) is not None:
@@ -434,7 +436,7 @@ class Authority:
             return None
         encloser = zone.closest_encloser(qname)
         wildcard = b"\x01*" + encloser
-        is_wild = zone.node(wildcard) is not None
+        is_wild = wildcard in zone.nodes
         if client.is_do and zone.chain is not None:
             if is_wild:
                 return None

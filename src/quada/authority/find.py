@@ -106,6 +106,23 @@ class Book:
                 return here
             at += name[at] + 1
 
+    def zone_above(self, octets: bytes) -> Served | None:
+        """Give the zone above octets that end in zero and may or may not be a name.
+
+        None where no zone is above, or where they are no name. One walk does for both, because a
+        flood of names that do not exist pays for each.
+        """
+        served, at, size = self.served, 0, len(octets)
+        while at < size:
+            zone = served.get(octets[at:])
+            if zone is not None:
+                return zone if size <= names.MAX_NAME_OCTETS else None
+            length = octets[at]
+            if length > names.MAX_LABEL_OCTETS or not length:
+                return None
+            at += length + 1
+        return None
+
     def expand(
         self, zone: Served, owner: bytes, node: Node, rdtype: int
     ) -> Expansion | Wanted | None:
