@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -17,7 +18,7 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.authority.alias import compose_query
 from quada.authority.transfer import BadTransfer, Incoming
-from quada.server.plan import read_address
+from quada.server.plan import ZonePlan, read_address
 from quada.server.tsig import Keys
 from quada.store.files import load_zone_file, write_zone_file
 from quada.store.zones import is_later
@@ -25,12 +26,13 @@ from quada.transport.client import Client, is_answer
 from quada.wire.ask import Ask, Endpoint, NoReply, Transport
 from quada.wire.faults import DataFault, PeerFault
 from quada.wire.skim import skim
+from quada.zones.catalog import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from quada.server.plan import Plan, ZonePlan
+    from quada.server.plan import Plan
     from quada.zones import Zone
 
 log = structlog.get_logger()
@@ -44,12 +46,21 @@ class Secondaries:
     """All secondary zones of a run."""
 
     def __init__(
-        self, plan: Plan, put: Callable[[Zone], None], expire: Callable[[bytes], None]
+        self,
+        plan: Plan,
+        put: Callable[[Zone], None],
+        expire: Callable[[bytes], None],
+        drop: Callable[[bytes], None],
     ) -> None:
         self._plan = plan
         self._put = put
         self._expire = expire
-        self._zones = [zone for zone in plan.zones if zone.section.role == "secondary"]
+        self._drop = drop
+        self._zones = [
+            zone for zone in plan.zones if zone.section.role != "primary" and zone.section.primaries
+        ]
+        self._keeping: dict[bytes, asyncio.Task[None]] = {}
+        self._listed: dict[bytes, set[bytes]] = {}
         self._have: dict[bytes, Zone] = {}
         self._wake = {zone.origin: asyncio.Event() for zone in self._zones}
         self._state: dict[bytes, dict[str, Any]] = {}
@@ -58,7 +69,7 @@ class Secondaries:
 
     def load_all(self) -> Iterator[Zone]:
         """Give the zones that were transferred before."""
-        for plan in self._zones:
+        for plan in list(self._zones):
             path = self._file(plan)
             if not path.exists():
                 continue
@@ -68,13 +79,20 @@ class Secondaries:
                 log.error("kept secondary zone cannot be read", fault=str(fault))
                 continue
             self._have[plan.origin] = zone
-            yield zone
+            if plan.section.role == "secondary":
+                yield zone
 
     async def run(self) -> None:
         """Keep every zone, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for plan in self._zones:
-                group.create_task(self._keep(plan))
+        for plan in list(self._zones):
+            self._start(plan)
+            if plan.section.role == "catalog" and plan.origin in self._have:
+                self._follow_catalog(plan, self._have[plan.origin])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for task in self._keeping.values():
+                task.cancel()
 
     def notified(self, origin: bytes, address: str) -> None:
         """Look at a zone now, because one of its primaries said so (RFC 1996 3.11)."""
@@ -93,6 +111,37 @@ class Secondaries:
     def status(self) -> list[dict[str, Any]]:
         """Tell how each zone stands."""
         return [{"zone": names.to_text(o), **state} for o, state in sorted(self._state.items())]
+
+    def _start(self, plan: ZonePlan) -> None:
+        self._wake.setdefault(plan.origin, asyncio.Event())
+        self._keeping[plan.origin] = asyncio.create_task(self._keep(plan))
+
+    def _follow_catalog(self, plan: ZonePlan, catalog: Zone) -> None:
+        """Begin to keep the zones a catalog lists now, and end those it lists no more.
+
+        A catalog that cannot be read changes nothing (RFC 9432 5.1). Zones configured or listed
+        elsewhere stay as they are (5.2).
+        """
+        try:
+            listed = members(catalog)
+        except DataFault as fault:
+            log.error("catalog not followed", fault=str(fault))
+            return
+        before = self._listed.get(plan.origin, set())
+        for origin in before - listed:
+            self._keeping.pop(origin).cancel()
+            self._zones = [zone for zone in self._zones if zone.origin != origin]
+            self._have.pop(origin, None)
+            self._state.pop(origin, None)
+            self._drop(origin)
+        taken = {zone.origin for zone in self._plan.zones} | set(self._keeping)
+        new = {origin for origin in listed - before if origin not in taken}
+        for origin in new:
+            section = replace(plan.section, name=names.to_text(origin), role="secondary")
+            member = ZonePlan(origin=origin, section=section)
+            self._zones.append(member)
+            self._start(member)
+        self._listed[plan.origin] = (before & listed) | new
 
     async def _keep(self, plan: ZonePlan) -> None:
         origin = plan.origin
@@ -146,7 +195,10 @@ class Secondaries:
             if zone is not None:
                 write_zone_file(self._file(plan), zone, is_portable=True)
                 self._have[plan.origin] = zone
-                self._put(zone)
+                if plan.section.role == "catalog":
+                    self._follow_catalog(plan, zone)
+                else:
+                    self._put(zone)
             return True
         return False
 

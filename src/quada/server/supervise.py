@@ -22,6 +22,7 @@ import structlog
 
 import quada.wire.names as names
 from quada.authority import Authority, PoolState, View
+from quada.server.catalogs import Catalogs
 from quada.server.channel import Channel
 from quada.server.control import Control
 from quada.server.deliver import (
@@ -99,9 +100,13 @@ class Supervisor:
             plan.store_path, self._put, lambda origin: self.deliver(DropZone(origin))
         )
         self._secondaries = Secondaries(
-            plan, self._put, lambda origin: self.deliver(ExpireZone(origin))
+            plan,
+            self._put,
+            lambda origin: self.deliver(ExpireZone(origin)),
+            lambda origin: self.deliver(DropZone(origin)),
         )
         self._notifier = Notifier(plan)
+        self._catalogs = Catalogs(plan, self._serve)
         self._signed = SignedZones(
             plan,
             self._serve,
@@ -118,6 +123,8 @@ class Supervisor:
             if keys is not None:
                 self._authority.sign_with(keys)
             self._authority.put(version)
+        for catalog in self._catalogs.make(list(self._authority.book.served)):
+            self._authority.put(catalog)
 
     def run(self) -> None:
         """Bind, fork and serve. Raises: ConfigFault and ReachFault before anything serves."""
@@ -255,6 +262,7 @@ class Supervisor:
             await asyncio.sleep(1)
             for zone in self._files.changed():
                 self._put(zone)
+            self._catalogs.refresh(self._authority.book.served)
 
     def _put(self, content: Zone) -> None:
         """Sign new content where its zone is signed, and serve it; a refused one is left out."""
