@@ -1,8 +1,9 @@
 """authority: a question about our zones, and its answer. No sockets, no files, no clock."""
 
 from quada.authority.alias import AliasSettings, Keeper, View
-from quada.authority.answer import (
-    Authority,
+from quada.authority.answer import Authority
+from quada.authority.pool import POOL, Pool, PoolState
+from quada.authority.work import (
     AuthoritySettings,
     Lookup,
     Notified,
@@ -11,7 +12,6 @@ from quada.authority.answer import (
     Update,
     Work,
 )
-from quada.authority.pool import POOL, Pool, PoolState
 
 __all__ = [
     "POOL",

@@ -11,22 +11,40 @@ Unusual packets (other opcodes and classes, cookies, TSIG, broken ones) go throu
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import quada.telemetry.event as event
 import quada.wire.codes as codes
 import quada.wire.edns as edns
 import quada.wire.names as names
+from quada.authority.body import (
+    Body,
+    Client,
+    Template,
+    compose_body,
+    failure_body,
+    is_name,
+    padded,
+    silence,
+)
 from quada.authority.cookies import Cookies
 from quada.authority.expand import ExpandingBook
-from quada.authority.find import Result, Wanted, find_answer
+from quada.authority.find import Wanted, find_answer
 from quada.authority.served import Served
+from quada.authority.work import (
+    AuthoritySettings,
+    Lookup,
+    Notified,
+    Signed,
+    Transfer,
+    Update,
+    Work,
+)
 from quada.telemetry.event import Provenance, Role, compose_tail
 from quada.wire.ask import Transport
 from quada.wire.compose import Composer
 from quada.wire.faults import DataFault, MalformedMessage
-from quada.wire.limit import Limiter, LimitSettings
+from quada.wire.limit import Limiter
 from quada.wire.question import Question, parse_question
 from quada.wire.respond import Answered, Deferred
 from quada.zones.online import OnlineSigner
@@ -43,115 +61,13 @@ _ANSWERS_MAX: Final = 32_768  # our choice: about 20 MiB of whole packets rememb
 _BODIES_MAX: Final = 65_536
 _RECENT_RECORDS_MAX: Final = 20_000  # our choice: what IXFR may go back, about 5 MiB a zone
 _OPTS_MAX: Final = 4_096
-_TC_HIGH: Final = codes.TC >> 8
-_PADDING_BLOCK_OCTETS: Final = 468  # RFC 8467 4.1
 _STREAM_OCTETS: Final = 65_535
 _EDE_NOT_READY: Final = 14  # RFC 8914 4.15
 _EDE_NOT_AUTHORITATIVE: Final = 20  # RFC 8914 4.21
 _ENCRYPTED: Final = frozenset((Transport.DOT, Transport.DOH, Transport.DOQ))
-_SILENCE: Final = b""
 _CLASS_IN: Final = b"\x00\x01"
 _TYPE_OPT: Final = b"\x00\x29"
 _TRANSFERS: Final = (b"\x00\xfb", b"\x00\xfc")  # IXFR, AXFR
-_DEFAULT_LIMIT: Final = LimitSettings()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthoritySettings:
-    """What an authority is told once.
-
-    `nsid` and `version` are given only where they are set. `cookie_secret` of 16 octets is shared
-    by all servers of a name (RFC 9018 3); without one, cookies are ignored.
-    """
-
-    udp_payload_octets: int = edns.UDP_PAYLOAD_OCTETS
-    is_minimal: bool = True
-    nsid: bytes = b""
-    version: str = ""
-    cookie_secret: bytes = b""
-    limit: LimitSettings = _DEFAULT_LIMIT
-    worker: int = 0
-
-
-class Body(NamedTuple):
-    """All of a response but what comes from the packet.
-
-    `flags` is the 16-bit field without RD. `optional` are additional records to leave out where
-    they do not fit (`optional_count` of them).
-    """
-
-    flags: int
-    extended_rcode: int
-    answer_count: int
-    authority_count: int
-    additional_count: int
-    octets: bytes
-    optional: bytes
-    optional_count: int
-    options: bytes
-    provenance: int
-    ede: int
-    zone_offset: int
-    is_nodata: bool
-    is_momentary: bool
-    may_keep: bool
-
-
-class Template(NamedTuple):
-    """An answer for every name of one length under one anchor: before and after the question.
-
-    `tail` is the event's, up to where the question name goes.
-    """
-
-    head: bytes
-    rest: bytes
-    tail: bytes
-
-
-class Client(NamedTuple):
-    """What a query's OPT (or its absence) means for the response."""
-
-    has_opt: bool
-    is_do: bool
-    limit_octets: int
-    key: bytes
-    opt: bytes
-
-
-class Transfer(NamedTuple):
-    """Deferred work: AXFR or IXFR. `question` is parsed, the packet's TSIG not yet verified."""
-
-    question: Question
-    origin: bytes
-
-
-class Notified(NamedTuple):
-    """Deferred work: a NOTIFY for a zone."""
-
-    question: Question
-    origin: bytes
-
-
-class Update(NamedTuple):
-    """Deferred work: an UPDATE of a zone."""
-
-    question: Question
-    origin: bytes
-
-
-class Lookup(NamedTuple):
-    """Deferred work: targets to look up; ask again with `settle` when they are, or time is up."""
-
-    wanted: Wanted
-
-
-class Signed(NamedTuple):
-    """Deferred work: an ordinary query with TSIG, to verify, answer and sign."""
-
-    question: Question
-
-
-Work = Transfer | Notified | Update | Lookup | Signed
 
 
 def _headers() -> dict[bytes, tuple[int, bool]]:
@@ -341,7 +257,7 @@ class Authority:
             absent = self._absent(qname, fixed, rd, client, transport, question)
             if absent is not None:
                 return absent
-            if not _is_name(qname):
+            if not is_name(qname):
                 return self._unusual(packet, peer, transport)
             found = self._body(qname, fixed, client)
             if isinstance(found, Wanted):
@@ -396,16 +312,16 @@ class Authority:
             return None
         zone = self.book.zone_for(qname, qtype)
         if zone is not None and zone.origin in self._expired:
-            return _failure(codes.SERVFAIL, _EDE_NOT_READY, client)
+            return failure_body(codes.SERVFAIL, _EDE_NOT_READY, client)
         result = find_answer(
             self.book, qname, qtype, is_do=client.is_do, is_full=not self.settings.is_minimal
         )
         if result.wanted is not None:
             return result.wanted
         if result.rcode == codes.REFUSED:
-            return _failure(codes.REFUSED, _EDE_NOT_AUTHORITATIVE, client)
+            return failure_body(codes.REFUSED, _EDE_NOT_AUTHORITATIVE, client)
         may_keep = zone is not None and qname in zone.nodes
-        body = _compose(qname, result, client, may_keep=may_keep)
+        body = compose_body(qname, result, client, may_keep=may_keep)
         if zone is None or result.is_momentary:
             return body
         if may_keep:
@@ -552,7 +468,7 @@ class Authority:
     def _unusual(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
         """Answer what the quick way did not understand. Raises: MalformedMessage."""
         if len(packet) < 12 or packet[2] & 0x80:
-            return _silent(packet, transport, self.settings.worker)
+            return silence(packet, transport, self.settings.worker)
         opcode = packet[2] >> 3 & 0xF
         if opcode not in (codes.QUERY, codes.NOTIFY, codes.UPDATE):
             return self._bare(packet, transport, codes.NOTIMP)
@@ -601,7 +517,7 @@ class Authority:
             body, question.octets, question.qname, fixed, rd, client, transport
         )
         if opt and transport in _ENCRYPTED and opt.option(codes.OPTION_PADDING) is not None:
-            response = _padded(response, client)
+            response = padded(response, client)
         return response, tail
 
     def _options(self, opt: edns.Edns, peer: bytes, transport: Transport) -> bytes | None:
@@ -672,7 +588,7 @@ class Authority:
         self, question: Question, client: Client, transport: Transport, rcode: int
     ) -> Answered:
         """Answer with an rcode and nothing else."""
-        body = _failure(rcode, event.NO_EDE, client)
+        body = failure_body(rcode, event.NO_EDE, client)
         if question.opcode:
             body = body._replace(flags=body.flags | question.opcode << 11)
         return self._finish(
@@ -683,7 +599,7 @@ class Authority:
     def _bare(self, packet: bytes, transport: Transport, rcode: int) -> Answered:
         """Answer a packet that could not be read: a header alone, as RFC 1035 4.1.1 allows."""
         if len(packet) < 12 or packet[2] & 0x80:
-            return _silent(packet, transport, self.settings.worker)
+            return silence(packet, transport, self.settings.worker)
         flags = codes.QR | (packet[2] << 8) & 0x7900 | rcode
         response = flags.to_bytes(2, "big") + bytes(8)
         tail = compose_tail(
@@ -692,74 +608,3 @@ class Authority:
             worker=self.settings.worker,
         )  # fmt: skip
         return response, tail
-
-
-def _compose(qname: bytes, result: Result, client: Client, *, may_keep: bool) -> Body:
-    """Make octets of a Result."""
-    anchor = result.anchor if result.anchor is not None else qname
-    composer = Composer(anchor, len(qname) - len(anchor))
-    answer_count = sum(composer.add(*item) for item in result.answer)
-    authority_count = sum(composer.add(*item) for item in result.authority)
-    for proof in result.proofs:
-        rrset, signatures = proof.signed
-        authority_count += composer.add(proof.owner, rrset.rdtype, rrset.ttl, rrset.rdatas)
-        authority_count += composer.add(proof.owner, codes.RRSIG, rrset.ttl, signatures)
-    additional_count = sum(composer.add(*item) for item in result.glue)
-    octets = composer.octets
-    optional_count = sum(composer.add(*item) for item in result.additional)
-    flags = codes.QR | result.rcode | (codes.AA if result.is_authoritative else 0)
-    options = edns.compose_ede(result.ede, result.detail) if result.ede != event.NO_EDE else b""
-    offset = event.NO_ZONE if result.zone is None else len(qname) - len(result.zone)
-    return Body(
-        flags, 0, answer_count, authority_count, additional_count, octets,
-        composer.octets[len(octets) :], optional_count, options if client.has_opt else b"",
-        result.provenance, result.ede, offset, result.is_nodata, result.is_momentary,
-        may_keep and (client.has_opt or not options),
-    )  # fmt: skip
-
-
-def _failure(rcode: int, ede: int, client: Client) -> Body:
-    """A Body that says an rcode, with its EDE where there is one (RFC 8914 3)."""
-    options = edns.compose_ede(ede) if ede != event.NO_EDE and client.has_opt else b""
-    return Body(
-        codes.QR | rcode & 0xF, rcode >> 4, 0, 0, 0, b"", b"", 0, options, 0, ede,
-        event.NO_ZONE, False, False, False,
-    )  # fmt: skip
-
-
-def _padded(response: bytes, client: Client) -> bytes:
-    """Pad a response, whose OPT comes last, to a multiple of 468 octets (RFC 8467 4.1)."""
-    size = len(response) + 2 + 4
-    padding = -size % _PADDING_BLOCK_OCTETS
-    if size + padding > _STREAM_OCTETS:
-        return response
-    at = response.rindex(client.opt[:5], 0, len(response))
-    opt = response[at:]
-    options_octets = int.from_bytes(opt[9:11], "big") + 4 + padding
-    return b"".join(
-        (
-            response[:at], opt[:9], options_octets.to_bytes(2, "big"), opt[11:],
-            edns.compose_option(codes.OPTION_PADDING, bytes(padding)),
-        )
-    )  # fmt: skip
-
-
-def _silent(packet: bytes, transport: Transport, worker: int) -> Answered:
-    """Say nothing to a response or a scrap (RFC 1035 7.3), and log that."""
-    return _SILENCE, compose_tail(
-        role=Role.AUTHORITATIVE, transport=transport, qname=b"", qtype=0,
-        flags=event.FLAG_SILENT, cause=event.Cause.FORMAT, worker=worker,
-    )  # fmt: skip
-
-
-def _is_name(octets: bytes) -> bool:
-    """Tell whether octets up to a zero octet are a whole name: labels that end exactly there."""
-    size = len(octets)
-    if not 0 < size <= 255:
-        return False
-    at, last = 0, size - 1
-    while at < last:
-        if octets[at] > 63:
-            return False
-        at += octets[at] + 1
-    return at == last and octets[last] == 0

@@ -12,6 +12,7 @@ import dns.rdataclass
 import dns.rdatatype
 
 import quada.wire.codes as codes
+from quada.wire.serial import is_later
 from quada.zones import Change, Record, Zone
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _add_records(zone: Zone, owner: bytes, rdtype: int, ttl: int, rdatas: list[b
         return Change((), ())
     replaced: list[Record] = []
     if rdtype == codes.SOA:
-        if here is None or not _is_later(rdatas[0], here.rdatas[0]):
+        if here is None or not is_later(_serial(rdatas[0]), _serial(here.rdatas[0])):
             return Change((), ())
         replaced = [Record(owner, rdtype, here.ttl, rdata) for rdata in here.rdatas]
     elif rdtype == codes.CNAME and here is not None:
@@ -164,6 +165,5 @@ def _add_records(zone: Zone, owner: bytes, rdtype: int, ttl: int, rdatas: list[b
     return Change(tuple(replaced), tuple(Record(owner, rdtype, ttl, rdata) for rdata in rdatas))
 
 
-def _is_later(new: bytes, old: bytes) -> bool:
-    distance = (int.from_bytes(new[-20:-16], "big") - int.from_bytes(old[-20:-16], "big")) % 2**32
-    return 0 < distance < 2**31
+def _serial(soa: bytes) -> int:
+    return int.from_bytes(soa[-20:-16], "big")

@@ -21,10 +21,10 @@ from quada.authority.transfer import BadTransfer, Incoming
 from quada.server.plan import ZonePlan, read_address
 from quada.server.tsig import Keys
 from quada.store.files import load_zone_file, write_zone_file
-from quada.store.zones import is_later
 from quada.transport.client import Client, is_answer
 from quada.wire.ask import Ask, Endpoint, NoReply, Transport
 from quada.wire.faults import DataFault, PeerFault
+from quada.wire.serial import is_later
 from quada.wire.skim import skim
 from quada.zones.catalog import members
 

@@ -16,6 +16,7 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.store.database import open_database, reading, writing
 from quada.wire.faults import DataFault
+from quada.wire.serial import is_later
 from quada.zones import Change, Record, RRset, Zone, check_zone, diff, refusals
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ _MIGRATIONS: Final = (
         "CREATE INDEX change_of_zone ON change (zone, id)",
     ),
 )
-_HALF: Final = 1 << 31  # RFC 1982 3.2
 _ENTRY: Final = (
     "SELECT id, zone, revision, serial_from, serial_to, at, who, place, why, removed, added"
     " FROM change"
@@ -356,11 +356,6 @@ class ZoneStore:
                 author.why, pack_records(change.removed), pack_records(change.added),
             ),
         )  # fmt: skip
-
-
-def is_later(serial: int, than: int) -> bool:
-    """Tell whether a serial is later than another (RFC 1982 3.2)."""
-    return serial != than and (serial - than) % (1 << 32) < _HALF
 
 
 def next_serial(serial: int, policy: str, now_s: int) -> int:

@@ -15,12 +15,12 @@ from quada.store.zones import (
     Author,
     SerialConflict,
     ZoneStore,
-    is_later,
     next_serial,
     pack_records,
     unpack_records,
 )
 from quada.wire.faults import DataFault
+from quada.wire.serial import is_later
 from quada.zones import Change, Record, Zone, diff, read_zone
 
 ORIGIN = names.from_text("example.com.")
