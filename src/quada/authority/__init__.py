@@ -2,7 +2,7 @@
 
 from quada.authority.alias import AliasSettings, Keeper, View
 from quada.authority.answer import Authority
-from quada.authority.pool import POOL, Pool, PoolState
+from quada.authority.pool import Pool, PoolState
 from quada.authority.work import (
     AuthoritySettings,
     Lookup,
@@ -14,7 +14,6 @@ from quada.authority.work import (
 )
 
 __all__ = [
-    "POOL",
     "AliasSettings",
     "Authority",
     "AuthoritySettings",

@@ -14,7 +14,6 @@ from quada.authority.alias import (
     Source,
 )
 from quada.authority.find import Book, Expansion, Wanted, find_answer
-from quada.authority.pool import POOL
 from quada.telemetry.event import Provenance
 from quada.zones import Node, RRset, find
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ExpandingBook(Book):
-    """Zones, and what their ALIAS and POOL records stand for.
+    """Zones, and what their ALIAS and codes.POOL records stand for.
 
     `chance` gives numbers in [0, 1) for weighted pools. `is_last` is set while answers are made for
     clients that may wait no longer.
@@ -47,7 +46,7 @@ class ExpandingBook(Book):
         self, zone: Served, owner: bytes, node: Node, rdtype: int
     ) -> Expansion | Wanted | None:
         """Give the addresses of a node's pool or ALIAS records; None where it has neither."""
-        pool = find(node, POOL)
+        pool = find(node, codes.POOL)
         if pool is not None:
             return self._expand_pool(pool, rdtype)
         alias = find(node, codes.ALIAS)

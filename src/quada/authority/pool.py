@@ -18,7 +18,6 @@ from quada.wire.faults import ConfigFault
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-POOL: Final = codes.POOL  # RDATA is the pool's name as one character-string
 MAX_MEMBERS: Final = 256  # our choice because a larger RRset does not fit in a message anyway
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.authority.denial import Nsec3Chain, NsecChain
-from quada.authority.pool import POOL
 from quada.wire.faults import DataFault
 from quada.zones import Node, RRset, Zone, find
 
@@ -111,7 +110,7 @@ class Served:
                 self.dnames.add(owner)
             if codes.NSEC3 in types and _NSEC3_ALONE.issuperset(types):
                 self.hidden.add(owner)
-            if codes.ALIAS in types or POOL in types:
+            if codes.ALIAS in types or codes.POOL in types:
                 self.has_expansions = True
 
     def _chain(self) -> NsecChain | Nsec3Chain | None:

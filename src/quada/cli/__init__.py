@@ -19,6 +19,7 @@ VERBS = {
     "flush": "explain",
     "dnssec": "dnssec",
     "import": "importing",
+    "pool": "pool",
     "query": "query",
     "record": "record",
     "reload": "status",

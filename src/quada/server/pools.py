@@ -11,7 +11,7 @@ import structlog
 
 from quada.authority.pool import Probe, Result
 from quada.server.deliver import PoolNews
-from quada.transport.health import perform
+from quada.transport.health import MayNotProbe, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class PoolWatch:
                     check.probe, member.address, port=check.port, host=check.host,
                     path=check.path, status=check.status, timeout_s=check.timeout_s,
                 )  # fmt: skip
-            except PermissionError:
+            except MayNotProbe:
                 log.error("this check needs rights", pool=state.pool.name, probe=check.probe)
                 return
             result = Result(state.pool.name, member.address, is_good, took_ms, detail)

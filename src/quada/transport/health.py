@@ -26,6 +26,10 @@ _ECHO_REQUEST: Final = {6: 128, 4: 8}  # RFC 4443 4.1, RFC 792
 _ECHO_REPLY: Final = {6: 129, 4: 0}
 
 
+class MayNotProbe(Exception):
+    """This process may not make such a check; nothing is known of the member by that."""
+
+
 async def check_tcp(address: str, port: int) -> str:
     """Open and close a connection; gives words for the log. Raises OSError."""
     _, writer = await asyncio.open_connection(address, port)
@@ -85,7 +89,7 @@ async def check_dns(address: str, port: int) -> str:
 
 
 async def check_icmp(address: str, _port: int) -> str:
-    """Send an echo request and wait for its reply. Raises OSError; PermissionError without rights.
+    """Send an echo request and wait for its reply. Raises OSError; MayNotProbe without rights.
 
     Uses the unprivileged datagram socket of Linux where `net.ipv4.ping_group_range` allows it, else
     a raw socket.
@@ -97,7 +101,10 @@ async def check_icmp(address: str, _port: int) -> str:
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM, protocol)
     except PermissionError:
-        sock = socket.socket(family, socket.SOCK_RAW, protocol)
+        try:
+            sock = socket.socket(family, socket.SOCK_RAW, protocol)
+        except PermissionError as error:
+            raise MayNotProbe("echo requests need rights that this process lacks") from error
     with sock:
         sock.setblocking(False)
         sock.connect((address, 0))  # no name to resolve, and nothing to wait for
@@ -126,7 +133,7 @@ async def perform(
 ) -> tuple[bool, float, str]:
     """Perform one check: whether it is good, milliseconds it took, words.
 
-    Takes `probe`: tcp, http, https, icmp, dns, or none (always good). Raises: PermissionError where
+    Takes `probe`: tcp, http, https, icmp, dns, or none (always good). Raises: MayNotProbe where
     this process may not probe at all, which says nothing about the member.
     """
     if probe == "none":
@@ -150,8 +157,6 @@ async def perform(
         is_good = True
     except TimeoutError:
         is_good, detail = False, f"no answer within {timeout_s:g} s"
-    except PermissionError:
-        raise
     except OSError as error:
         is_good, detail = False, error.strerror or str(error)
     return is_good, (time.monotonic() - started) * 1000, detail

@@ -35,6 +35,7 @@ META_TYPES: Final = frozenset({codes.OPT, *range(128, 256)}) - {128}
 TYPES: Final[dict[str, int]] = {
     **{rdtype.name.replace("_", "-"): int(rdtype) for rdtype in dns.rdatatype.RdataType},
     "ALIAS": codes.ALIAS,
+    "POOL": codes.POOL,
     "ANAME": codes.ALIAS,  # draft-ietf-dnsop-aname's name for the same idea
 }
 _TYPE_NAMES: Final = {number: name for name, number in TYPES.items() if name != "ANAME"}
@@ -299,6 +300,11 @@ def _at(index: int, fields: list[str], origin: bytes) -> bytes:
         raise Misread(fault.message, index=index, remedy=fault.remedy) from fault
 
 
+def _read_pool(fields: list[str], origin: bytes) -> bytes:
+    _count(fields, 1, "the name of a pool")
+    return _read_txt(fields, origin)
+
+
 def _read_txt(fields: list[str], origin: bytes) -> bytes:
     if not fields:
         raise Misread('no text: write at least one string, or ""', index=0)
@@ -360,6 +366,7 @@ READERS: Final[dict[int, Callable[[list[str], bytes], bytes]]] = {
     codes.SRV: _read_srv,
     codes.DNAME: _read_one_name,
     codes.ALIAS: _read_one_name,
+    codes.POOL: _read_pool,
     99: _read_txt,  # SPF (RFC 7208 3.1)
     257: _read_caa,  # RFC 8659
 }
@@ -487,6 +494,7 @@ _WRITERS: Final[dict[int, Callable[[bytes, bytes | None], str]]] = {
     codes.SRV: _write_srv,
     codes.DNAME: _write_one_name,
     codes.ALIAS: _write_one_name,
+    codes.POOL: _write_txt,
     99: _write_txt,
     257: _write_caa,
     **rdata_dnssec.WRITERS,
