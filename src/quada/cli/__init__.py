@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Annotated
 
 import typer
+
+from quada import __version__
 
 VERBS = {
     "check": "check",
@@ -40,9 +43,19 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"quada {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
-    """Hold the verbs: without a callback, a lone verb would become the whole command."""
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """The DNS platform where IPv6 cannot fail silently."""
 
 
 def load(verb: str = "") -> typer.Typer:
