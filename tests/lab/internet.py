@@ -184,7 +184,8 @@ class Internet:
             key = (self.place / f"{base}.key").read_text()
             path.write_text(path.read_text() + key)
             signed = path.with_name(f"{path.name}.signed")
-            self._sh("dnssec-signzone", "-q", "-z", "-P", "-K", str(self.place), "-o", zone, "-f",
+            self._sh("dnssec-signzone", "-q", "-z", "-P", "-K", str(self.place), "-d",
+                     str(self.place), "-o", zone, "-f",
                      str(signed), str(path))  # fmt: skip
             ds = self._sh("dnssec-dsfromkey", "-2", str(self.place / f"{base}.key"))
             path = signed
