@@ -10,7 +10,7 @@ import typer
 
 import quada.wire.names as names
 from quada.cli.output import FOUND, faults_exit, print_json, zone_name
-from quada.cli.stored import StateDir, author, change_data, print_change, record_data, stored_zone
+from quada.cli.stored import StateDir, author, record_data, say_change, stored_zone
 from quada.wire.faults import DataFault
 from quada.zones import Change, Record, write_record
 from quada.zones.rdata import read_ttl, read_value, type_number
@@ -123,7 +123,7 @@ def remove(
         change = Change(tuple(gone), ())
         if not dry_run:
             change = store.apply(origin, change, author(why), int(time.time())).change
-        _say(change, origin, as_json=as_json)
+        say_change(change, origin, as_json=as_json)
 
 
 def _edit(
@@ -154,10 +154,10 @@ def _edit(
         if dry_run:
             from quada.zones import diff
 
-            _say(diff(found, after), origin, as_json=as_json)
+            say_change(diff(found, after), origin, as_json=as_json)
             return
         applied = store.apply(origin, change, author(why), int(time.time()))
-        _say(applied.change, origin, as_json=as_json)
+        say_change(applied.change, origin, as_json=as_json)
 
 
 def _owner(name: str, origin: bytes) -> bytes:
@@ -176,10 +176,3 @@ def _type(text: str) -> int:
     if number is None:
         raise DataFault(f"{text!r} is not a record type", place="TYPE", remedy="for instance AAAA")
     return number
-
-
-def _say(change: Change, origin: bytes, *, as_json: bool) -> None:
-    if as_json:
-        print_json(change_data(change))
-    else:
-        print_change(change, origin)

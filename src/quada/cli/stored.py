@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import quada.wire.names as names
+from quada.cli.output import print_json
 from quada.store.zones import Author, ZoneStore
 from quada.wire.faults import ConfigFault
 from quada.zones import write_record
@@ -58,6 +59,14 @@ def print_change(change: Change, origin: bytes) -> None:
     ):
         for record in records:
             typer.secho(f"{sign} {write_record(record, origin)}", fg=color)
+
+
+def say_change(change: Change, origin: bytes, *, as_json: bool) -> None:
+    """Print a change for people, or as JSON."""
+    if as_json:
+        print_json(change_data(change))
+    else:
+        print_change(change, origin)
 
 
 def record_data(record: Record) -> dict[str, Any]:

@@ -18,16 +18,16 @@ from quada.cli.output import FOUND, faults_exit, print_json, zone_name
 from quada.cli.stored import (
     StateDir,
     author,
-    change_data,
     entry_data,
     open_store,
     print_change,
+    say_change,
     stored_zone,
 )
 from quada.store.files import load_zone_file, write_zone_file
 from quada.store.zones import SERIAL_POLICIES
 from quada.wire.faults import ConfigFault
-from quada.zones import Change, diff, write_zone
+from quada.zones import diff, write_zone
 
 app = typer.Typer(help="Zones in the store: add, show, edit, history, undo.", no_args_is_help=True)
 
@@ -136,10 +136,10 @@ def import_zone(
         store = open_store(state_dir)
         zone = load_zone_file(file, origin)
         if dry_run:
-            _say(diff(store.zone(origin), zone), origin, as_json=as_json)
+            say_change(diff(store.zone(origin), zone), origin, as_json=as_json)
             return
         applied = store.replace(zone, author(why or f"import {file}"), int(time.time()))
-        _say(applied.change, origin, as_json=as_json)
+        say_change(applied.change, origin, as_json=as_json)
 
 
 @app.command("edit")
@@ -179,7 +179,7 @@ def show_diff(
         origin = zone_name(name)
         _, zone = stored_zone(state_dir, origin)
         change = diff(zone, load_zone_file(file, origin))
-        _say(change, origin, as_json=as_json)
+        say_change(change, origin, as_json=as_json)
         if any(change):
             raise typer.Exit(FOUND)
 
@@ -222,7 +222,7 @@ def undo(
         origin = zone_name(name)
         store = open_store(state_dir)
         applied = store.undo(origin, number, author(why or f"undo {number}"), int(time.time()))
-        _say(applied.change, origin, as_json=as_json)
+        say_change(applied.change, origin, as_json=as_json)
 
 
 @app.command("remove")
@@ -249,10 +249,3 @@ def _new_zone(origin: bytes, servers: list[str]) -> Any:
     absolute = [server if server.endswith(".") else f"{server}." for server in servers]
     text = f"$TTL 300\n@ SOA {absolute[0]} hostmaster 1 3600 600 1209600 300\n"
     return read_zone(text + "".join(f"@ NS {server}\n" for server in absolute), origin)
-
-
-def _say(change: Change, origin: bytes, *, as_json: bool) -> None:
-    if as_json:
-        print_json(change_data(change))
-    else:
-        print_change(change, origin)

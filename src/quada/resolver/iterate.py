@@ -17,7 +17,6 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.resolver.cache import Cache, Delegation, Word
 from quada.resolver.evidence import SEVERITY, Found, found_of, sort_records
-from quada.resolver.servers import Servers, family_of
 from quada.telemetry.event import Validation
 from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Transport
 from quada.wire.edns import compose_opt
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from quada.resolver.evidence import Want
+    from quada.resolver.servers import Servers
     from quada.resolver.validate import Validator
     from quada.wire.records import Record
 
@@ -481,8 +481,3 @@ def _address(record: Record) -> str:
     if address.is_multicast or address.is_unspecified:
         return ""
     return str(address)
-
-
-def families_text(addresses: Iterable[str]) -> str:
-    """Say which families addresses are of."""
-    return " and ".join(f"IPv{f}" for f in sorted({family_of(a) for a in addresses}, reverse=True))

@@ -101,12 +101,6 @@ class ZoneNotified(NamedTuple):
     address: str
 
 
-class StoreChanged(NamedTuple):
-    """A worker has written to the store."""
-
-    origin: bytes
-
-
 Delivery = (
     PutZone
     | ChangeZone
@@ -118,7 +112,7 @@ Delivery = (
     | Explain
     | Flush
 )
-Report = Ready | Explained | AliasWanted | AliasAsked | ZoneNotified | StoreChanged
+Report = Ready | Explained | AliasWanted | AliasAsked | ZoneNotified
 
 
 def apply_delivery(authority: Authority, delivery: Delivery) -> None:

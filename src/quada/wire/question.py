@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-import quada.wire.codes as codes
 import quada.wire.edns as edns
 import quada.wire.names as names
 from quada.wire.faults import MalformedMessage
@@ -72,8 +71,3 @@ def parse_question(packet: bytes) -> Question:
         flags, opcode, qname.lower(), qtype, qclass, octets, found, has_tsig,
         packet[start_of_authority:],
     )  # fmt: skip
-
-
-def is_in(question: Question) -> bool:
-    """Tell whether a question is of class IN."""
-    return question.qclass == codes.IN
