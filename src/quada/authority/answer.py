@@ -17,11 +17,12 @@ import quada.telemetry.event as event
 import quada.wire.codes as codes
 import quada.wire.edns as edns
 import quada.wire.names as names
+from quada.authority.absent import Absence
 from quada.authority.body import (
     Body,
     Client,
-    Template,
     compose_body,
+    compose_response,
     failure_body,
     is_name,
     padded,
@@ -40,9 +41,8 @@ from quada.authority.work import (
     Update,
     Work,
 )
-from quada.telemetry.event import Provenance, Role, compose_tail
+from quada.telemetry.event import Role, compose_tail
 from quada.wire.ask import Transport
-from quada.wire.compose import Composer
 from quada.wire.faults import DataFault, MalformedMessage
 from quada.wire.limit import Limiter
 from quada.wire.question import Question, parse_question
@@ -67,7 +67,6 @@ _EDE_NOT_AUTHORITATIVE: Final = 20  # RFC 8914 4.21
 _ENCRYPTED: Final = frozenset((Transport.DOT, Transport.DOH, Transport.DOQ))
 _CLASS_IN: Final = b"\x00\x01"
 _TYPE_OPT: Final = b"\x00\x29"
-_TRANSFERS: Final = (b"\x00\xfb", b"\x00\xfc")  # IXFR, AXFR
 
 
 def _headers() -> dict[bytes, tuple[int, bool]]:
@@ -100,6 +99,7 @@ class Authority:
         chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.settings = settings
+        self._worker = settings.worker
         self.answers: dict[bytes, Answered] = {}
         self.limiter = Limiter(settings.limit) if settings.limit.per_second else None
         self.is_trusted = False
@@ -107,12 +107,12 @@ class Authority:
         self.book = ExpandingBook(aliases, pools if pools is not None else {}, chance)
         self._stream_answers: dict[bytes, Answered] = {}
         self._bodies: dict[bytes, Body] = {}
-        self._templates: dict[tuple[bytes, bytes], Template] = {}
         self._clients: dict[bytes, Client] = {}
         self._momentary: list[bytes] = []
         self._expired: set[bytes] = set()
+        self._absence = Absence(self.book, self._expired, self._body, settings.worker)
         self._cookies = Cookies(settings.cookie_secret) if settings.cookie_secret else None
-        self._plain = Client(False, False, edns.MIN_PAYLOAD_OCTETS, b"\x00", b"")
+        self._plain = Client(False, False, edns.MIN_PAYLOAD_OCTETS, b"\x00", b"\x00", b"")
         self._now_s = 0
         self._recent: dict[bytes, deque[tuple[int, Change]]] = {}
 
@@ -179,7 +179,7 @@ class Authority:
         self.answers.clear()
         self._stream_answers.clear()
         self._bodies.clear()
-        self._templates.clear()
+        self._absence.forget()
 
     def begin(self, now_ns: int) -> None:
         """Take the time; answers that may change by the second go when it does."""
@@ -251,13 +251,11 @@ class Authority:
         fixed = packet[end : end + 4]
         body = self._bodies.get(qname + fixed + client.key)
         if body is None:
-            if fixed[2:] != _CLASS_IN or fixed[:2] == _TYPE_OPT:
-                return self._unusual(packet, peer, transport)
             question = packet[12 : end + 4]
-            absent = self._absent(qname, fixed, rd, client, transport, question)
+            absent = self._absence.answer(qname, fixed, rd, client, transport, question)
             if absent is not None:
                 return absent
-            if not is_name(qname):
+            if fixed[2:] != _CLASS_IN or fixed[:2] == _TYPE_OPT or not is_name(qname):
                 return self._unusual(packet, peer, transport)
             found = self._body(qname, fixed, client)
             if isinstance(found, Wanted):
@@ -265,7 +263,9 @@ class Authority:
             if found is None:
                 return self._unusual(packet, peer, transport)
             body = found
-        answered = self._finish(body, packet[12 : end + 4], qname, fixed, rd, client, transport)
+        answered = compose_response(
+            body, packet[12 : end + 4], qname, fixed, rd, client, transport, self._worker
+        )
         if body.may_keep:
             self._keep(packet[2:], answered, transport, is_momentary=body.is_momentary)
         return answered
@@ -303,7 +303,8 @@ class Authority:
             flags=codes.EDNS_DO if opt.is_do else 0,
             extended_rcode=extended_rcode,
         )
-        return Client(True, opt.is_do, limit, b"\x02" if opt.is_do else b"\x01", composed)
+        key = b"\x02" if opt.is_do else b"\x01"
+        return Client(True, opt.is_do, limit, key, key + limit.to_bytes(2, "big"), composed)
 
     def _body(self, qname: bytes, fixed: bytes, client: Client) -> Body | Wanted | None:
         """Make the Body of a question of class IN; None where `unusual` must look at it."""
@@ -330,145 +331,10 @@ class Authority:
             self._bodies[qname + fixed + client.key] = body
         return body
 
-    def _absent(
-        self,
-        qname: bytes,
-        fixed: bytes,
-        rd: int,
-        client: Client,
-        transport: Transport,
-        question: bytes,
-    ) -> Answered | None:
-        """Answer for a name that does not exist from what all names of its kind have in common.
-
-        None for a name that exists, or where a cut, a DNAME or an expired zone is above it.
-        """
-        zone = self.book.zone_above(qname)
-        if zone is None or qname in zone.nodes or zone.origin in self._expired:
-            return None
-        if (zone.cuts or zone.dnames) and zone.cut_above(qname) is not None:
-            return None
-        if fixed[:2] in _TRANSFERS:
-            return None
-        encloser = zone.closest_encloser(qname)
-        wildcard = b"\x01*" + encloser
-        is_wild = wildcard in zone.nodes
-        if client.is_do and zone.chain is not None:
-            if is_wild:
-                return None
-            body = self._nxdomain(zone, qname, encloser, client)
-            return self._finish(body, question, qname, fixed, rd, client, transport)
-        kind = bytes((len(qname), rd >> 8, transport)) + fixed + client.key
-        key = (wildcard if is_wild else zone.origin, kind)
-        template = self._templates.get(key)
-        if template is None:
-            if is_wild:
-                made = self._body(qname, fixed, client)
-                if not isinstance(made, Body) or made.is_momentary:
-                    return None
-                body = made
-            else:
-                body = self._nxdomain(zone, qname, encloser, client)
-            response, tail = self._finish(body, question, qname, fixed, rd, client, transport)
-            at = 10 + len(question)
-            template = Template(response[:10], response[at:], event.before_name(tail))
-            if len(response) + 2 <= edns.MIN_PAYLOAD_OCTETS:
-                if len(self._templates) >= _OPTS_MAX:
-                    self._templates.clear()
-                self._templates[key] = template
-        head, rest, tail = template
-        return head + question + rest, event.with_name(tail, qname)
-
-    def _nxdomain(self, zone: Served, qname: bytes, encloser: bytes, client: Client) -> Body:
-        prefix_octets = len(qname) - len(zone.origin)
-        is_signed = client.is_do and zone.chain is not None
-        key = prefix_octets << 1 | is_signed
-        known = zone.nxdomains.get(key)
-        if known is None:
-            composer = Composer(zone.origin, prefix_octets)
-            count = composer.add(zone.origin, codes.SOA, zone.negative_ttl_s, zone.soa.rdatas)
-            if is_signed:
-                signatures = zone.signatures(zone.nodes[zone.origin], codes.SOA)
-                count += composer.add(zone.origin, codes.RRSIG, zone.negative_ttl_s, signatures)
-            known = zone.nxdomains[key] = (composer.octets, count)
-        octets, count = known
-        if is_signed and zone.chain is not None:
-            pointer = (0xC00C + prefix_octets).to_bytes(2, "big")
-            proofs = zone.chain.no_name(qname, encloser)
-            octets += b"".join([proof.octets(pointer) for proof in proofs])
-            count += sum([proof.records for proof in proofs])
-        return Body(
-            codes.QR | codes.AA | codes.NXDOMAIN, 0, 0, count, 0, octets, b"", 0, b"",
-            Provenance.NATIVE, event.NO_EDE, prefix_octets, False, False, False,
-        )  # fmt: skip
-
-    def _finish(
-        self,
-        body: Body,
-        question: bytes,
-        qname: bytes,
-        fixed: bytes,
-        rd: int,
-        client: Client,
-        transport: Transport,
-    ) -> Answered:
-        """Put header, question, body and OPT together, within what the client can take."""
-        opt = client.opt
-        if body.options and client.has_opt:
-            size = int.from_bytes(opt[9:11], "big") + len(body.options)
-            opt = opt[:9] + size.to_bytes(2, "big") + opt[11:] + body.options
-        flags = body.flags | rd
-        limit = client.limit_octets if transport is Transport.UDP else _STREAM_OCTETS
-        answer_count, authority_count = body.answer_count, body.authority_count
-        additional_count = body.additional_count
-        octets = body.octets
-        room = limit - 12 - len(question) - len(opt) - len(octets)
-        if room < 0:
-            flags |= codes.TC
-            octets = b""
-            answer_count = authority_count = additional_count = 0
-        elif body.optional and len(body.optional) <= room:
-            octets += body.optional
-            additional_count += body.optional_count
-        if body.extended_rcode and opt:
-            opt = opt[:5] + bytes((body.extended_rcode,)) + opt[6:]
-        response = b"".join(
-            (
-                flags.to_bytes(2, "big"),
-                b"\x00\x01",
-                answer_count.to_bytes(2, "big"),
-                authority_count.to_bytes(2, "big"),
-                (additional_count + client.has_opt).to_bytes(2, "big"),
-                question,
-                octets,
-                opt,
-            )
-        )
-        shown = flags & ~(codes.QR | 0xF)
-        if body.is_nodata:
-            shown |= event.FLAG_NODATA
-        if client.has_opt:
-            shown |= event.FLAG_EDNS | event.FLAG_DO if client.is_do else event.FLAG_EDNS
-        tail = compose_tail(
-            role=Role.AUTHORITATIVE,
-            transport=transport,
-            qname=qname,
-            qtype=fixed[0] << 8 | fixed[1],
-            rcode=body.extended_rcode << 4 | flags & 0xF,
-            flags=shown,
-            provenance=body.provenance,
-            ede=body.ede,
-            response_octets=len(response) + 2,
-            answer_count=answer_count,
-            zone_offset=body.zone_offset,
-            worker=self.settings.worker,
-        )
-        return response, tail
-
     def _unusual(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
         """Answer what the quick way did not understand. Raises: MalformedMessage."""
         if len(packet) < 12 or packet[2] & 0x80:
-            return silence(packet, transport, self.settings.worker)
+            return silence(packet, transport, self._worker)
         opcode = packet[2] >> 3 & 0xF
         if opcode not in (codes.QUERY, codes.NOTIFY, codes.UPDATE):
             return self._bare(packet, transport, codes.NOTIMP)
@@ -513,8 +379,8 @@ class Authority:
             assert found is not None
             body = found
         rd = question.flags & codes.RD
-        response, tail = self._finish(
-            body, question.octets, question.qname, fixed, rd, client, transport
+        response, tail = compose_response(
+            body, question.octets, question.qname, fixed, rd, client, transport, self._worker
         )
         if opt and transport in _ENCRYPTED and opt.option(codes.OPTION_PADDING) is not None:
             response = padded(response, client)
@@ -579,9 +445,9 @@ class Authority:
             codes.QR | codes.AA, 0, 1, 0, 0, octets, b"", 0, b"", 0, event.NO_EDE,
             event.NO_ZONE, False, False, False,
         )  # fmt: skip
-        return self._finish(
+        return compose_response(
             body, question.octets, question.qname, question.octets[-4:],
-            question.flags & codes.RD, client, transport,
+            question.flags & codes.RD, client, transport, self._worker,
         )  # fmt: skip
 
     def _coded(
@@ -591,20 +457,20 @@ class Authority:
         body = failure_body(rcode, event.NO_EDE, client)
         if question.opcode:
             body = body._replace(flags=body.flags | question.opcode << 11)
-        return self._finish(
+        return compose_response(
             body, question.octets, question.qname, question.octets[-4:],
-            question.flags & codes.RD, client, transport,
+            question.flags & codes.RD, client, transport, self._worker,
         )  # fmt: skip
 
     def _bare(self, packet: bytes, transport: Transport, rcode: int) -> Answered:
         """Answer a packet that could not be read: a header alone, as RFC 1035 4.1.1 allows."""
         if len(packet) < 12 or packet[2] & 0x80:
-            return silence(packet, transport, self.settings.worker)
+            return silence(packet, transport, self._worker)
         flags = codes.QR | (packet[2] << 8) & 0x7900 | rcode
         response = flags.to_bytes(2, "big") + bytes(8)
         tail = compose_tail(
             role=Role.AUTHORITATIVE, transport=transport, qname=b"", qtype=0, rcode=rcode,
             opcode=packet[2] >> 3 & 0xF, response_octets=12, cause=event.Cause.FORMAT,
-            worker=self.settings.worker,
+            worker=self._worker,
         )  # fmt: skip
         return response, tail

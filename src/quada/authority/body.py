@@ -8,11 +8,11 @@ import quada.telemetry.event as event
 import quada.wire.codes as codes
 import quada.wire.edns as edns
 from quada.telemetry.event import Role, compose_tail
+from quada.wire.ask import Transport
 from quada.wire.compose import Composer
 
 if TYPE_CHECKING:
     from quada.authority.find import Result
-    from quada.wire.ask import Transport
     from quada.wire.respond import Answered
 
 _PADDING_BLOCK_OCTETS: Final = 468  # RFC 8467 4.1
@@ -44,24 +44,17 @@ class Body(NamedTuple):
     may_keep: bool
 
 
-class Template(NamedTuple):
-    """An answer for every name of one length under one anchor: before and after the question.
-
-    `tail` is the event's, up to where the question name goes.
-    """
-
-    head: bytes
-    rest: bytes
-    tail: bytes
-
-
 class Client(NamedTuple):
-    """What a query's OPT (or its absence) means for the response."""
+    """What a query's OPT (or its absence) means for the response.
+
+    Equal `key`s share bodies, equal `kind`s whole responses too.
+    """
 
     has_opt: bool
     is_do: bool
     limit_octets: int
     key: bytes
+    kind: bytes
     opt: bytes
 
 
@@ -87,6 +80,70 @@ def compose_body(qname: bytes, result: Result, client: Client, *, may_keep: bool
         result.provenance, result.ede, offset, result.is_nodata, result.is_momentary,
         may_keep and (client.has_opt or not options),
     )  # fmt: skip
+
+
+def compose_response(
+    body: Body,
+    question: bytes,
+    qname: bytes,
+    fixed: bytes,
+    rd: int,
+    client: Client,
+    transport: Transport,
+    worker: int,
+) -> Answered:
+    """Put header, question, body and OPT together, within what the client can take."""
+    opt = client.opt
+    if body.options and client.has_opt:
+        size = int.from_bytes(opt[9:11], "big") + len(body.options)
+        opt = opt[:9] + size.to_bytes(2, "big") + opt[11:] + body.options
+    flags = body.flags | rd
+    limit = client.limit_octets if transport is Transport.UDP else _STREAM_OCTETS
+    answer_count, authority_count = body.answer_count, body.authority_count
+    additional_count = body.additional_count
+    octets = body.octets
+    room = limit - 12 - len(question) - len(opt) - len(octets)
+    if room < 0:
+        flags |= codes.TC
+        octets = b""
+        answer_count = authority_count = additional_count = 0
+    elif body.optional and len(body.optional) <= room:
+        octets += body.optional
+        additional_count += body.optional_count
+    if body.extended_rcode and opt:
+        opt = opt[:5] + bytes((body.extended_rcode,)) + opt[6:]
+    response = b"".join(
+        (
+            flags.to_bytes(2, "big"),
+            b"\x00\x01",
+            answer_count.to_bytes(2, "big"),
+            authority_count.to_bytes(2, "big"),
+            (additional_count + client.has_opt).to_bytes(2, "big"),
+            question,
+            octets,
+            opt,
+        )
+    )
+    shown = flags & ~(codes.QR | 0xF)
+    if body.is_nodata:
+        shown |= event.FLAG_NODATA
+    if client.has_opt:
+        shown |= event.FLAG_EDNS | event.FLAG_DO if client.is_do else event.FLAG_EDNS
+    tail = compose_tail(
+        role=Role.AUTHORITATIVE,
+        transport=transport,
+        qname=qname,
+        qtype=fixed[0] << 8 | fixed[1],
+        rcode=body.extended_rcode << 4 | flags & 0xF,
+        flags=shown,
+        provenance=body.provenance,
+        ede=body.ede,
+        response_octets=len(response) + 2,
+        answer_count=answer_count,
+        zone_offset=body.zone_offset,
+        worker=worker,
+    )
+    return response, tail
 
 
 def failure_body(rcode: int, ede: int, client: Client) -> Body:

@@ -58,8 +58,10 @@ def sort_key(name: bytes, origin: bytes) -> bytes:
     Labels from the apex down, each ended by a zero octet; the two octets that would confuse this
     are escaped.
     """
-    labels = []
     at, end = 0, len(name) - len(origin)
+    if end and name[0] + 1 == end and not (0 in (label := name[1:end]) or 1 in label):
+        return label  # the usual case: one plain label
+    labels = []
     while at < end:
         after = at + 1 + name[at]
         labels.append(name[at + 1 : after])
@@ -83,6 +85,7 @@ class NsecChain:
         self._keys = [key for key, _ in pairs]
         self._owners = [owner for _, owner in pairs]
         self._proofs: dict[bytes, Proof] = {}
+        self._no_wildcards: dict[bytes, Proof] = {}
 
     def covering(self, name: bytes) -> Proof:
         """Give the NSEC at or before a name: it matches the name or covers it."""
@@ -91,7 +94,11 @@ class NsecChain:
 
     def no_name(self, name: bytes, encloser: bytes) -> list[Proof]:
         """Prove that neither the name nor a wildcard for it exists (RFC 4035 3.1.3.2)."""
-        return _distinct(self.covering(name), self.covering(b"\x01*" + encloser))
+        proof = self.covering(name)
+        wildcard = self._no_wildcards.get(encloser)
+        if wildcard is None:
+            wildcard = self._no_wildcards[encloser] = self.covering(b"\x01*" + encloser)
+        return [proof] if proof is wildcard else [proof, wildcard]
 
     def no_type(self, name: bytes) -> list[Proof]:
         """Prove NODATA at a name or an empty non-terminal (RFC 4035 3.1.3.1)."""

@@ -31,7 +31,6 @@ class Served:
         "hidden",
         "negative_ttl_s",
         "nodes",
-        "nxdomains",
         "origin",
         "soa",
         "zone",
@@ -53,8 +52,6 @@ class Served:
         self.has_expansions = False
         self._survey(zone.nodes)
         self.chain: NsecChain | Nsec3Chain | None = self._chain()
-        # SOA and its signatures for names that do not exist, by what lies before the apex.
-        self.nxdomains: dict[int, tuple[bytes, int]] = {}
 
     @property
     def is_signed(self) -> bool:
