@@ -15,7 +15,12 @@ from pathlib import Path
 import dns.exception
 import dns.message
 import dns.query
+import httpx
 import pytest
+
+from quada.store.accounts import FILE, Accounts
+from quada.store.zones import Author, ZoneStore
+from quada.zones import read_zone
 
 pytest_plugins = ["signed_world"]
 
@@ -122,3 +127,43 @@ def free_port() -> Callable[[], int]:
             return int(tcp.getsockname()[1])
 
     return give
+
+
+@dataclass
+class Web:
+    """A running server's API: where it is, and a token that may do all."""
+
+    served: Served
+    url: str
+    token: str
+
+
+@pytest.fixture
+def serve_web(
+    serve: Callable[..., Served], free_port: Callable[[], int], tmp_path: Path
+) -> Callable[[str], Web]:
+    """Start a server with an API and one stored zone, example.com, of this text."""
+
+    def start(text: str) -> Web:
+        port = free_port()
+        config = tmp_path / "quada.toml"
+        config.write_text(f'version = 1\n[api]\nlisten = ["[::1]:{port}"]\n')
+        served = serve("--role", "authority", "--config", str(config))
+        store = ZoneStore.open(served.state_dir / "zones.db")
+        store.create(read_zone(text, b"\x07example\x03com\x00"), Author("test"), 1)
+        store.close()
+        accounts = Accounts.open(served.state_dir / FILE)
+        token = accounts.add_token("all", ("admin",), 1)
+        accounts.close()
+        url = f"http://[::1]:{port}"
+
+        def is_there() -> bool:
+            try:
+                return httpx.get(f"{url}/health", trust_env=False).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        until(is_there, what="the API")
+        return Web(served, url, token)
+
+    return start

@@ -31,6 +31,8 @@ VERBS = {
     "status": "status",
     "stop": "status",
     "tail": "tail",
+    "token": "token",
+    "user": "token",
     "zone": "zone",
 }
 """Verb to module of this package."""

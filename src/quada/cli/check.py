@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from quada.api.data import finding_data
 from quada.cli.output import (
     FOUND,
     fault_data,
     faults_exit,
-    finding_data,
     print_findings,
     print_json,
     zone_name,

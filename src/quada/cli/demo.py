@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     state_dir: Annotated[Path, typer.Option(help="Where the demo keeps its state.")] = Path("var"),
     port: Annotated[int, typer.Option(help="Port for UDP and TCP on [::] and 0.0.0.0.")] = 5300,
+    web_port: Annotated[int, typer.Option(help="Port of API and console on [::].")] = 8080,
 ) -> None:
     """Serve demo zones on high ports, without root."""
     from dataclasses import replace
@@ -37,6 +38,7 @@ def demo(
             zone=(),
             server=replace(settings.server, state_dir=str(state_dir)),
             authority=replace(settings.authority, listen=(f"[::]:{port}", f"0.0.0.0:{port}")),
+            api=replace(settings.api, listen=(f"[::]:{web_port}",), url=f"http://[::1]:{web_port}"),
         )
         typer.echo(f"try: dig -p {port} @::1 app.example.com AAAA")
         typer.echo(f"     dig -p {port} @::1 -x 2001:db8:1::80")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quada.cli.output import faults_exit, finding_data, print_findings, print_json, zone_name
+from quada.api.data import finding_data
+from quada.cli.output import faults_exit, print_findings, print_json, zone_name
 from quada.config.bind import import_bind
 from quada.config.corefile import import_corefile
 from quada.config.imported import Imported, write_toml

@@ -51,21 +51,6 @@ def fault_data(fault: Fault) -> dict[str, str]:
     }
 
 
-def finding_data(finding: Finding) -> dict[str, Any]:
-    """Give a finding as JSON data."""
-    return {
-        "code": finding.code,
-        "severity": str(finding.severity),
-        "refuses": finding.rule.refuses,
-        "owner": names.to_text(finding.owner),
-        "message": finding.message,
-        "why": finding.rule.why,
-        "fix": finding.fix,
-        "rfc": finding.rule.rfc,
-        "place": finding.place,
-    }
-
-
 def print_findings(findings: Iterable[Finding]) -> None:
     """Print findings for people: what and where, then why, the fix, and the source."""
     for finding in findings:

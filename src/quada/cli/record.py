@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-import quada.wire.names as names
+from quada.api.data import record_data
+from quada.api.records import read_owner, read_type
 from quada.cli.output import FOUND, faults_exit, print_json, zone_name
-from quada.cli.stored import StateDir, author, record_data, say_change, stored_zone
-from quada.wire.faults import DataFault
+from quada.cli.stored import StateDir, author, say_change, stored_zone
 from quada.zones import Change, Record, write_record
-from quada.zones.rdata import read_ttl, read_value, type_number
+from quada.zones.rdata import read_ttl, read_value
 
 app = typer.Typer(help="Records of zones in the store.", no_args_is_help=True)
 
@@ -47,8 +47,8 @@ def list_records(
     with faults_exit(as_json=as_json):
         origin = zone_name(zone)
         _, found = stored_zone(state_dir, origin)
-        owner = _owner(name, origin) if name else None
-        wanted = _type(rdtype) if rdtype else None
+        owner = read_owner(name, origin) if name else None
+        wanted = read_type(rdtype) if rdtype else None
         records = [
             record
             for record in found.records()
@@ -112,7 +112,7 @@ def remove(
     with faults_exit(as_json=as_json):
         origin = zone_name(zone)
         store, found = stored_zone(state_dir, origin)
-        owner, number = _owner(name, origin), _type(rdtype)
+        owner, number = read_owner(name, origin), read_type(rdtype)
         rrset = found.rrset(owner, number)
         wanted = {read_value(number, value, origin) for value in values or ()}
         there = [Record(owner, number, rrset.ttl, rdata) for rdata in rrset.rdatas] if rrset else []
@@ -142,7 +142,7 @@ def _edit(
     with faults_exit(as_json=as_json):
         origin = zone_name(zone)
         store, found = stored_zone(state_dir, origin)
-        owner, number = _owner(name, origin), _type(rdtype)
+        owner, number = read_owner(name, origin), read_type(rdtype)
         rrset = found.rrset(owner, number)
         ttl_s = read_ttl(ttl) if ttl else rrset.ttl if rrset else _USUAL_TTL_S
         rdatas = [read_value(number, value, origin) for value in values]
@@ -158,21 +158,3 @@ def _edit(
             return
         applied = store.apply(origin, change, author(why), int(time.time()))
         say_change(applied.change, origin, as_json=as_json)
-
-
-def _owner(name: str, origin: bytes) -> bytes:
-    owner = names.from_text(name, origin).lower()
-    if not names.is_subdomain(owner, origin):
-        raise DataFault(
-            f"{name} is not in {names.to_text(origin)}",
-            place="NAME",
-            remedy="write it relative to the zone, or with its closing dot",
-        )
-    return owner
-
-
-def _type(text: str) -> int:
-    number = type_number(text)
-    if number is None:
-        raise DataFault(f"{text!r} is not a record type", place="TYPE", remedy="for instance AAAA")
-    return number

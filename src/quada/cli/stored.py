@@ -5,20 +5,19 @@ from __future__ import annotations
 import getpass
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import quada.wire.names as names
+from quada.api.data import change_data
 from quada.cli.output import print_json
 from quada.store.zones import Author, ZoneStore
 from quada.wire.faults import ConfigFault
 from quada.zones import write_record
-from quada.zones.rdata import type_name, write_rdata
 
 if TYPE_CHECKING:
-    from quada.store.zones import Entry
-    from quada.zones import Change, Record, Zone
+    from quada.zones import Change, Zone
 
 StateDir = Annotated[Path, typer.Option(help="State directory of the server.")]
 STORE_FILE = "zones.db"
@@ -67,35 +66,3 @@ def say_change(change: Change, origin: bytes, *, as_json: bool) -> None:
         print_json(change_data(change))
     else:
         print_change(change, origin)
-
-
-def record_data(record: Record) -> dict[str, Any]:
-    """Give a record as JSON data."""
-    return {
-        "name": names.to_text(record.owner),
-        "ttl": record.ttl,
-        "type": type_name(record.rdtype),
-        "value": write_rdata(record.rdtype, record.rdata),
-    }
-
-
-def change_data(change: Change) -> dict[str, Any]:
-    """Give a change as JSON data."""
-    return {
-        "removed": [record_data(record) for record in change.removed],
-        "added": [record_data(record) for record in change.added],
-    }
-
-
-def entry_data(entry: Entry) -> dict[str, Any]:
-    """Give a journal entry as JSON data."""
-    return {
-        "number": entry.number,
-        "at": entry.at,
-        "serial_from": entry.serial_from,
-        "serial_to": entry.serial_to,
-        "who": entry.author.who,
-        "from": entry.author.place,
-        "why": entry.author.why,
-        **change_data(entry.change),
-    }

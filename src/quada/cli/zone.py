@@ -9,16 +9,17 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import quada.wire.names as names
+from quada.api.data import entry_data
+from quada.api.operations import bare_zone_text
 from quada.cli.output import FOUND, faults_exit, print_json, zone_name
 from quada.cli.stored import (
     StateDir,
     author,
-    entry_data,
     open_store,
     print_change,
     say_change,
@@ -27,7 +28,7 @@ from quada.cli.stored import (
 from quada.store.files import load_zone_file, write_zone_file
 from quada.store.zones import SERIAL_POLICIES
 from quada.wire.faults import ConfigFault
-from quada.zones import diff, write_zone
+from quada.zones import diff, read_zone, write_zone
 
 app = typer.Typer(help="Zones in the store: add, show, edit, history, undo.", no_args_is_help=True)
 
@@ -61,7 +62,7 @@ def add(
             raise ConfigFault(f"{serial!r} is no serial policy", place="--serial",
                               remedy=", ".join(SERIAL_POLICIES))  # fmt: skip
         origin = zone_name(name)
-        zone = load_zone_file(file, origin) if file else _new_zone(origin, ns or [])
+        zone = load_zone_file(file, origin) if file else read_zone(bare_zone_text(ns or []), origin)
         applied = open_store(state_dir).create(zone, author(why), int(time.time()), serial=serial)
         typer.echo(f"added {names.to_text(origin)} serial {applied.zone.serial}")
 
@@ -237,15 +238,3 @@ def remove(
         if not yes and not typer.confirm(f"remove {names.to_text(origin)} and its history?"):
             raise typer.Exit(FOUND)
         open_store(state_dir).remove(origin)
-
-
-def _new_zone(origin: bytes, servers: list[str]) -> Any:
-    from quada.zones import read_zone
-
-    if not servers:
-        raise ConfigFault(
-            "a zone needs name servers", place="--ns", remedy="give a zone file, or --ns twice"
-        )
-    absolute = [server if server.endswith(".") else f"{server}." for server in servers]
-    text = f"$TTL 300\n@ SOA {absolute[0]} hostmaster 1 3600 600 1209600 300\n"
-    return read_zone(text + "".join(f"@ NS {server}\n" for server in absolute), origin)

@@ -155,6 +155,7 @@ class ApiSection:
 
     listen: tuple[str, ...] = setting((), "Addresses, `[::1]:8080`; empty is off.")
     url: str = setting("", "URL users reach it at, for links; empty is the first address.")
+    requests_per_hour: int = setting(36_000, "Requests a token or user may make in an hour.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

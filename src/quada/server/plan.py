@@ -65,6 +65,7 @@ class Plan:
     roles: tuple[str, ...]
     authority_listen: tuple[Listen, ...]
     resolver_listen: tuple[Listen, ...]
+    api_listen: tuple[Address, ...]
     zones: tuple[ZonePlan, ...]
     authority: AuthoritySettings
     alias: AliasSettings
@@ -128,6 +129,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
         roles=roles,
         authority_listen=_listeners(authority) if "authority" in roles else (),
         resolver_listen=_listeners(resolver) if "resolver" in roles else (),
+        api_listen=tuple(read_address(text, 8080) for text in settings.api.listen),
         zones=tuple(zones),
         authority=AuthoritySettings(
             udp_payload_octets=max(512, min(4096, authority.udp_payload_octets)),

@@ -10,11 +10,13 @@ import pwd
 import signal
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING, Final
 
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _STOP_S: Final = 5.0
@@ -54,6 +56,25 @@ def die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def fork_beside(run: Callable[[], None]) -> int:
+    """Fork a process that runs beside the workers and ends with its parent; gives its id."""
+    sys.stdout.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            die_with(parent)
+            run()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    return pid
 
 
 def become(user: str, state_dir: Path) -> None:

@@ -56,6 +56,14 @@ def bind(listeners: tuple[Listen, ...], workers: int) -> tuple[list[list[Bound]]
     return by_worker, actual
 
 
+def bind_web(addresses: tuple[Address, ...]) -> list[socket.socket]:
+    """Bind the sockets of API and console. Raises: ReachFault."""
+    sockets = [_bound(address, socket.SOCK_STREAM) for address in addresses]
+    for sock in sockets:
+        sock.listen(_BACKLOG)
+    return sockets
+
+
 def _bind_one(listen: Listen) -> Bound:
     """Bind one worker's sockets of a listener; a port chosen by the kernel must suit both."""
     for tries_left in range(_PORT_TRIES, -1, -1):

@@ -35,7 +35,7 @@ class StoredZones:
         if store is None:
             return
         self._version = store.data_version()
-        for origin, revision in store.zones().items():
+        for origin, revision in store.active_zones().items():
             zone = store.zone(origin)
             if zone is not None:
                 self._known[origin] = (revision, zone)
@@ -63,7 +63,7 @@ class StoredZones:
             return []
         self._version = version
         changed = []
-        zones = store.zones()
+        zones = store.active_zones()
         for origin in [origin for origin in self._known if origin not in zones]:
             del self._known[origin]
             self._drop(origin)

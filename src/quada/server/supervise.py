@@ -44,12 +44,12 @@ from quada.server.lookups import Lookups
 from quada.server.notify import Notifier
 from quada.server.plan import Address, Listen
 from quada.server.pools import PoolWatch
-from quada.server.processes import become, die_with, send_signal, wait_for
+from quada.server.processes import become, die_with, fork_beside, send_signal, wait_for
 from quada.server.resolving import make_recursor
 from quada.server.ring import Ring, ring_path
 from quada.server.secondary import Secondaries
 from quada.server.signed import SignedZones
-from quada.server.sockets import bind, has_ipv6
+from quada.server.sockets import bind, bind_web, has_ipv6
 from quada.server.stored import StoredZones
 from quada.server.worker import AuthorityWorker, ResolverWorker, Worker
 from quada.server.zonefiles import ZoneFiles
@@ -60,6 +60,7 @@ from quada.wire.faults import ConfigFault, DataFault
 from quada.zones.rdata import type_number
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from quada.server.deliver import Delivery, Report
@@ -93,6 +94,8 @@ class Supervisor:
         self._restart_count = 0
         self._files = ZoneFiles(plan.zones)
         self._collector_pid = 0
+        self._web_pid = 0
+        self._web_sockets: list[socket.socket] = []
         self._lookups = Lookups(plan.alias, self.deliver)
         self._pool_watch = PoolWatch(self._pools, self.deliver)
         self._certificate: Certificate | None = None
@@ -132,6 +135,7 @@ class Supervisor:
         plan.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._certificate = self._load_certificate((*plan.authority_listen, *plan.resolver_listen))
         self._bind()
+        self._web_sockets = bind_web(plan.api_listen)
         become(plan.settings.server.user, plan.state_dir)
         if "resolver" in self._worker_roles:
             make_recursor(plan.settings.resolver, 0)  # what is wrong with it is said before a fork
@@ -147,6 +151,8 @@ class Supervisor:
         gc.freeze()
         if plan.settings.events.jsonl:
             self._fork_collector()
+        if self._web_sockets:
+            self._fork_web()
         for index in range(len(self._bound)):
             self._fork_worker(index)
         asyncio.run(self._main())
@@ -377,18 +383,26 @@ class Supervisor:
 
     def _fork_collector(self) -> None:
         plan = self._plan
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            with contextlib.suppress(BaseException):
-                die_with(parent)
-                from quada.server.collector import collect
 
-                asyncio.run(collect(plan.events_dir, plan.state_dir / plan.settings.events.jsonl))
-                status = 0
-            os._exit(status)
-        self._collector_pid = pid
+        def run() -> None:
+            from quada.server.collector import collect
+
+            asyncio.run(collect(plan.events_dir, plan.state_dir / plan.settings.events.jsonl))
+
+        self._collector_pid = fork_beside(run)
+
+    def _fork_web(self) -> None:
+        plan = self._plan
+        url = plan.settings.api.url or f"http://{plan.api_listen[0]}"
+
+        def run() -> None:
+            from quada.server.web import run_web
+
+            for channel in self._channels.values():
+                channel.close()
+            run_web(plan, self._web_sockets, url.rstrip("/"))
+
+        self._web_pid = fork_beside(run)
 
     async def _attach(self, index: int, channel: Channel) -> None:
         await channel.start(lambda report: self._receive(index, report), lambda: None)
@@ -412,6 +426,8 @@ class Supervisor:
                 loop.call_later(_RESTART_S, self._restart, index)
             elif pid == self._collector_pid:
                 loop.call_later(_RESTART_S, self._fork_collector)
+            elif pid == self._web_pid:
+                loop.call_later(_RESTART_S, self._fork_web)
 
     def _restart(self, index: int) -> None:
         if self._stop.is_set():
@@ -422,7 +438,7 @@ class Supervisor:
         self._attaching = asyncio.create_task(self._attach(index, channel))
 
     async def _end_processes(self) -> None:
-        pids = list(self._pids.values())
+        pids = [*self._pids.values(), *([self._web_pid] if self._web_pid else [])]
         for pid in pids:
             send_signal(pid, signal.SIGTERM)
         await wait_for(pids)

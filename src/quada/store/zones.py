@@ -86,6 +86,18 @@ class Applied(NamedTuple):
     change: Change
 
 
+class Summary(NamedTuple):
+    """A stored zone as lists show it; `number` is that of its first journal entry."""
+
+    number: int
+    origin: bytes
+    serial: int
+    rrset_count: int
+    is_active: bool
+    created_at: int
+    updated_at: int
+
+
 class ZoneStore:
     """The zones of a state directory. Every method is one transaction."""
 
@@ -107,6 +119,26 @@ class ZoneStore:
         with reading(self._engine) as connection:
             rows = connection.exec_driver_sql("SELECT name, revision FROM zone ORDER BY name")
             return {row[0]: row[1] for row in rows}
+
+    def active_zones(self) -> dict[bytes, int]:
+        """Give the zones that are to be served, with their revisions."""
+        with reading(self._engine) as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT name, revision FROM zone"
+                " WHERE json_extract(settings, '$.inactive') IS NULL ORDER BY name"
+            )
+            return {row[0]: row[1] for row in rows}
+
+    def summaries(self) -> list[Summary]:
+        """Give all zones as lists show them."""
+        with reading(self._engine) as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT (SELECT min(id) FROM change WHERE zone = name), name, serial,"
+                " (SELECT count(*) FROM rrset WHERE zone = name),"
+                " json_extract(settings, '$.inactive') IS NULL, created_at, updated_at"
+                " FROM zone ORDER BY name"
+            )
+            return [Summary(r[0], r[1], r[2], r[3], bool(r[4]), r[5], r[6]) for r in rows]
 
     def zone(self, origin: bytes) -> Zone | None:
         """Give the present version of a zone."""

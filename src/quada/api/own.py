@@ -1,0 +1,171 @@
+"""quada's own resources, beside the forms of others: what DNSimple and PowerDNS have no word for.
+
+History and undo, trials, checks, status, explanations, events as they happen.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+import quada.wire.names as names
+from quada.api.access import Caller, Denied
+from quada.api.data import edited_data, entry_data, finding_data, numbered_data
+from quada.api.operations import Edit, Operations
+from quada.api.records import Draft
+from quada.store.accounts import audit_data
+from quada.telemetry.event import Event
+from quada.wire.faults import DataFault
+
+_PAUSE_S: Final = 0.25
+_PER_SECOND_MAX: Final = 200  # events a browser is sent a second; the rest is counted aloud
+_RECENT_MAX: Final = 1_000
+
+
+class DraftBody(BaseModel):
+    """A record as zone text has it; in an update what is absent stays."""
+
+    name: str | None = None
+    type: str | None = None
+    value: str | None = None
+    ttl: int | None = None
+
+    def draft(self) -> Draft:
+        """Give it as operations take it."""
+        return Draft(self.name, self.type, self.value, self.ttl)
+
+
+class ChangeBody(BaseModel):
+    """What is to happen at once: deletes, then updates, then creates."""
+
+    creates: list[DraftBody] = []
+    updates: dict[int, DraftBody] = {}
+    deletes: list[int] = []
+    why: str = ""
+
+
+class TextBody(BaseModel):
+    """A zone's whole content as zone text."""
+
+    text: str
+    why: str = ""
+
+
+def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> APIRouter:
+    """Make the routes. Takes what gives a request's caller."""
+    router = APIRouter(prefix="/quada/v1", tags=["quada"])
+    Who = Annotated[Caller, Depends(caller_of)]
+
+    @router.get("/status")
+    def status(caller: Who) -> Any:
+        _need_read(caller)
+        return operations.server.command("status")
+
+    @router.get("/zones/{zone}")
+    def zone(zone: str, caller: Who, response: Response) -> dict[str, Any]:
+        version, records = operations.records(caller, zone)
+        response.headers["ETag"] = f'"{version.serial}"'
+        return {
+            "zone": names.to_text(version.origin),
+            "serial": version.serial,
+            "records": [numbered_data(one) for one in records],
+        }
+
+    @router.post("/zones/{zone}/changes")
+    def change(
+        zone: str,
+        body: ChangeBody,
+        caller: Who,
+        dry_run: bool = False,
+        if_match: Annotated[str | None, Header()] = None,
+    ) -> dict[str, Any]:
+        edit = Edit(
+            tuple(one.draft() for one in body.creates),
+            tuple((number, one.draft()) for number, one in body.updates.items()),
+            tuple(body.deletes),
+        )
+        done = operations.edit(
+            caller, zone, edit, why=body.why, expect_serial=_serial(if_match), is_trial=dry_run
+        )
+        return edited_data(done)
+
+    @router.put("/zones/{zone}/text")
+    def replace(zone: str, body: TextBody, caller: Who, dry_run: bool = False) -> dict[str, Any]:
+        done = operations.replace_text(caller, zone, body.text, why=body.why, is_trial=dry_run)
+        return edited_data(done)
+
+    @router.get("/zones/{zone}/text")
+    def text(zone: str, caller: Who) -> Response:
+        return Response(operations.text(caller, zone), media_type="text/dns")  # RFC 4027
+
+    @router.get("/zones/{zone}/history")
+    def history(
+        zone: str, caller: Who, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    ) -> list[dict[str, Any]]:
+        return [entry_data(entry) for entry in operations.history(caller, zone, limit=limit)]
+
+    @router.post("/zones/{zone}/history/{number}/undo")
+    def undo(zone: str, number: int, caller: Who) -> dict[str, Any]:
+        return edited_data(operations.undo(caller, zone, number))
+
+    @router.get("/zones/{zone}/checks")
+    def checks(zone: str, caller: Who) -> list[dict[str, Any]]:
+        return [finding_data(one) for one in operations.findings(caller, zone)]
+
+    @router.get("/explain")
+    def explain(name: str, caller: Who, type: str = "AAAA") -> Any:  # noqa: A002
+        _need_read(caller)
+        return operations.server.command("explain", name=name, rdtype=type)
+
+    @router.get("/audit")
+    def audit(caller: Who) -> list[dict[str, Any]]:
+        if not caller.is_admin:
+            raise Denied(f"{caller.who} is no administrator")
+        return [audit_data(line) for line in operations.accounts.audited()]
+
+    @router.get("/events")
+    def events(
+        caller: Who, count: Annotated[int, Query(ge=1, le=_RECENT_MAX)] = 100
+    ) -> list[dict[str, Any]]:
+        _need_read(caller)
+        return [event.to_json() for event in operations.server.recent(count)]
+
+    @router.get("/events/live")
+    async def live(request: Request, caller: Who) -> StreamingResponse:
+        _need_read(caller)
+        take = operations.server.following()
+        return StreamingResponse(stream(request, take), media_type="text/event-stream")
+
+    return router
+
+
+async def stream(request: Request, take: Callable[[], list[Event]]) -> AsyncIterator[str]:
+    """Give events as server-sent events until the client leaves; says how many it left out."""
+    most = int(_PER_SECOND_MAX * _PAUSE_S)
+    while not await request.is_disconnected():
+        events = await asyncio.to_thread(take)
+        for event in events[-most:]:
+            yield f"data: {json.dumps(event.to_json())}\n\n"
+        if len(events) > most:
+            yield f"event: skipped\ndata: {len(events) - most}\n\n"
+        yield ": alive\n\n"
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _serial(if_match: str | None) -> int | None:
+    """Read If-Match (RFC 9110 13.1.1): a serial in quotes, or `*` for any."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().strip('"')
+    if not text.isdigit():
+        raise DataFault("If-Match holds no serial", place="If-Match", remedy='as in "2026112101"')
+    return int(text)
+
+
+def _need_read(caller: Caller) -> None:
+    if not caller.is_admin and "read" not in caller.scopes:
+        raise Denied(f"{caller.who} may not see the server")

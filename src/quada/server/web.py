@@ -1,0 +1,95 @@
+"""The web process: API and console in a process of their own, beside the workers.
+
+It shares no socket and no memory with what answers queries. It writes to the store, as the command
+line does, and asks the supervisor by the control socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+import uvicorn
+
+import quada.server.control as control
+from quada.api.access import ADMIN
+from quada.api.http import make_app
+from quada.api.operations import Operations
+from quada.server.ring import open_rings, split
+from quada.store.accounts import FILE, Accounts
+from quada.store.zones import ZoneStore
+from quada.telemetry.event import Event, parse_record
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from quada.server.plan import Plan
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+FIRST_USER: Final = "admin"
+_KEEP_ALIVE_S: Final = 30
+_CONNECTIONS_MAX: Final = 512
+
+
+class Running:
+    """The running server as operations ask it: control socket and event rings."""
+
+    def __init__(self, control_path: Path, events_dir: Path) -> None:
+        self._control_path = control_path
+        self._events_dir = events_dir
+
+    def command(self, wanted: str, /, **arguments: Any) -> Any:
+        """Give the supervisor a command. Raises: ReachFault."""
+        return control.command(self._control_path, wanted, **arguments)
+
+    def recent(self, count: int) -> list[Event]:
+        """Give the last events of all workers, oldest first."""
+        readers = open_rings(self._events_dir, back=count)
+        found = [parse_record(one) for reader in readers for one in split(reader.take())]
+        for reader in readers:
+            reader.close()
+        return sorted(found, key=lambda event: event.at_ns)[-count:]
+
+    def following(self) -> Callable[[], list[Event]]:
+        """Give what gives the events since its last call."""
+        readers = open_rings(self._events_dir)
+
+        def take() -> list[Event]:
+            found = [parse_record(one) for reader in readers for one in split(reader.take())]
+            return sorted(found, key=lambda event: event.at_ns)
+
+        return take
+
+
+async def serve_web(plan: Plan, sockets: list[socket.socket], url: str) -> None:
+    """Serve API and console until SIGTERM."""
+    accounts = Accounts.open(plan.state_dir / FILE)
+    store = ZoneStore.open(plan.store_path)
+    running = Running(plan.control_path, plan.events_dir)
+    operations = Operations(store, accounts, running, lambda: int(time.time()))
+    if not accounts.users():
+        first_link(accounts, url)
+    app = make_app(operations, requests_per_hour=plan.settings.api.requests_per_hour)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX,
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    await uvicorn.Server(config).serve(sockets=sockets)
+
+
+def first_link(accounts: Accounts, url: str) -> None:
+    """Make the first user, and print the only way in: a link that works once."""
+    now_s = int(time.time())
+    accounts.add_user(FIRST_USER, (ADMIN,), now_s)
+    link = accounts.make_link(FIRST_USER, now_s)
+    print(f"console: {url}/login?once={link} (once, within the hour)", flush=True)
+
+
+def run_web(plan: Plan, sockets: list[socket.socket], url: str) -> None:
+    """Run the web process."""
+    asyncio.run(serve_web(plan, sockets, url))

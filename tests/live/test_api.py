@@ -1,0 +1,95 @@
+"""The HTTP API of a running server: zones and records in DNSimple's form, PowerDNS's and quada's own."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from quada.store.accounts import FILE
+from quada.store.zones import ZoneStore
+
+ORIGIN = b"\x07example\x03com\x00"
+TEXT = """$TTL 300
+@ SOA ns1 host 1 3600 600 86400 60
+@ NS ns1
+@ MX 10 mail
+ns1 AAAA 2001:db8::53
+mail AAAA 2001:db8::25
+www AAAA 2001:db8::80
+"""
+
+
+class Api:
+    """A running server's API, called with a token."""
+
+    def __init__(self, web) -> None:
+        self.served, self.url = web.served, web.url
+        self.store = ZoneStore.open(web.served.state_dir / "zones.db")
+        self.http = httpx.Client(
+            base_url=web.url, headers={"Authorization": f"Bearer {web.token}"}, trust_env=False
+        )
+
+
+@pytest.fixture
+def api(serve_web) -> Iterator[Api]:
+    made = Api(serve_web(TEXT))
+    yield made
+    made.http.close()
+    made.store.close()
+
+
+def test_a_record_made_over_http_is_served_and_journaled(api: Api, until) -> None:
+    made = api.http.post(
+        "/v2/1/zones/example.com/records",
+        json={"name": "new", "type": "AAAA", "content": "2001:DB8:0:0::0:7", "ttl": 60},
+    )
+    assert made.status_code == 201
+    assert made.json()["data"]["content"] == "2001:db8::7"
+    until(lambda: api.served.udp("new.example.com.", "AAAA").answer, what="served")
+    entry = api.store.history(ORIGIN)[0]
+    assert (entry.author.who, entry.author.place) == ("token all", "::1")
+
+
+def test_a_deactivated_zone_is_kept_and_not_served(api: Api, until) -> None:
+    path = "/v2/1/zones/example.com/activation"
+    until(lambda: api.served.udp("www.example.com.", "AAAA").answer, what="served")
+    assert api.http.delete(path).json()["data"]["active"] is False
+    until(lambda: api.served.udp("www.example.com.", "AAAA").rcode() == 5, what="refused")
+    assert api.http.put(path).json()["data"]["active"] is True
+    until(lambda: api.served.udp("www.example.com.", "AAAA").answer, what="served again")
+    until(
+        lambda: api.http.get("/v2/1/zones/example.com/distribution").json()["data"]["distributed"]
+    )
+
+
+def test_events_are_told_as_they_happen(api: Api, until) -> None:
+    until(lambda: api.served.udp("www.example.com.", "AAAA").answer, what="served")
+    with api.http.stream("GET", "/quada/v1/events/live", timeout=10) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith(":")
+        api.served.udp("www.example.com.", "AAAA")
+        seen = next(line for line in lines if line.startswith("data:"))
+    assert "www.example.com." in seen
+
+
+def test_the_web_process_comes_back_when_it_dies(api: Api, until) -> None:
+    api.http.get("/v2/whoami")
+    first = web_process(api)
+    assert first
+    os.kill(first, signal.SIGKILL)
+    until(lambda: web_process(api) not in (0, first), what="another")
+    assert httpx.get(f"{api.url}/health", trust_env=False).status_code == 200
+    assert api.served.udp("www.example.com.", "AAAA").answer
+
+
+def web_process(api: Api) -> int:
+    """Give the web process: the one child of the supervisor that has the accounts open."""
+    for pid in api.served.children():
+        with contextlib.suppress(OSError):
+            if any(FILE in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()):
+                return pid
+    return 0
