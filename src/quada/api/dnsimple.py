@@ -16,10 +16,9 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import Caller
 from quada.api.operations import Edit, NotFound, Operations
-from quada.api.records import Draft, Numbered, is_system, owner_text, read_type, search
+from quada.api.records import Draft, Numbered, is_system, owner_text, read_type
 from quada.store.zones import Summary
 from quada.wire.faults import DataFault
-from quada.zones import Zone
 from quada.zones.rdata import type_name, write_rdata
 from quada.zones.tokens import quote
 
@@ -193,13 +192,13 @@ def _add_records(
         caller: Who,
         pages: Pages,
         name: str | None = None,
-        name_like: str | None = None,
+        name_like: str = "",
         type: str | None = None,  # noqa: A002  (DNSimple's word)
     ) -> dict[str, Any]:
-        version, found = operations.records(caller, zone)
-        origin = version.origin
+        listing = operations.records(caller, zone)
+        origin = listing.zone.origin
         rdtype = read_type(type) if type else None
-        found = search(found, origin, name=name, name_like=name_like, rdtype=rdtype)
+        found = listing.search(name=name, name_like=name_like, rdtype=rdtype)
         by: dict[str, Callable[[Numbered], Any]] = {
             "id": lambda one: one.number,
             "name": lambda one: owner_text(one.record.owner, origin),
@@ -210,14 +209,13 @@ def _add_records(
 
     @router.post(path, status_code=201)
     def create(account: int, zone: str, body: RecordBody, caller: Who) -> dict[str, Any]:
-        version, _ = operations.records(caller, zone)
-        edit = Edit(creates=(_draft(body, version),))
+        edit = Edit(creates=(_draft(body),))
         done = operations.edit(caller, zone, edit)
         return {"data": show(caller, zone)(done.created[0])}
 
     @router.get(path + "/{record}")
     def one(account: int, zone: str, record: int, caller: Who) -> dict[str, Any]:
-        return {"data": show(caller, zone)(operations.record(caller, zone, record)[1])}
+        return {"data": show(caller, zone)(operations.record(caller, zone, record))}
 
     @router.get(path + "/{record}/distribution")
     def distribution(account: int, zone: str, record: int, caller: Who) -> dict[str, Any]:
@@ -228,8 +226,8 @@ def _add_records(
     def update(
         account: int, zone: str, record: int, body: RecordBody, caller: Who
     ) -> dict[str, Any]:
-        version, before = operations.record(caller, zone, record)
-        edit = Edit(updates=((record, _draft(body, version, before)),))
+        before = operations.record(caller, zone, record)
+        edit = Edit(updates=((record, _draft(body, before)),))
         done = operations.edit(caller, zone, edit)
         return {"data": show(caller, zone)(done.updated[0])}
 
@@ -240,16 +238,15 @@ def _add_records(
 
     @router.post("/{account}/zones/{zone}/batch")
     def batch(account: int, zone: str, body: BatchBody, caller: Who) -> dict[str, Any]:
-        version, found = operations.records(caller, zone)
-        known = {one.number: one for one in found}
+        known = {one.number: one for one in operations.records(caller, zone).records}
         updates = []
         for at, wanted in enumerate(body.updates):
             before = known.get(wanted.id)
             if before is None:
                 raise NotFound(f"Record `{wanted.id}` not found", place=f"updates[{at}]")
-            updates.append((wanted.id, _draft(wanted, version, before)))
+            updates.append((wanted.id, _draft(wanted, before)))
         edit = Edit(
-            creates=tuple(_draft(one, version) for one in body.creates),
+            creates=tuple(_draft(one) for one in body.creates),
             updates=tuple(updates),
             deletes=tuple(one.id for one in body.deletes),
         )
@@ -334,7 +331,7 @@ def _content(one: Numbered) -> tuple[str, int | None]:
     return text, priority
 
 
-def _draft(body: RecordBody, zone: Zone, before: Numbered | None = None) -> Draft:
+def _draft(body: RecordBody, before: Numbered | None = None) -> Draft:
     """Turn a body into zone text. Raises: DataFault naming the field."""
     name, content, priority = body.name, body.content, body.priority
     if name is None and before is None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import Denied
 from quada.api.records import (
     Draft,
+    Listing,
     Numbered,
     digest,
     is_system,
-    number,
     read_draft,
     read_owner,
     read_type,
@@ -24,6 +25,7 @@ from quada.api.records import (
 from quada.store.zones import Author, SerialConflict
 from quada.wire.faults import DataFault
 from quada.zones import Change, Record, Zone, check_zone, diff, read_zone, write_zone
+from quada.zones.check_reverse import reverse_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 3
 USUAL_TTL_S: Final = 3600
-_NUMBERED_MAX: Final = 8  # zones whose numbered records are kept at hand
+_LISTINGS_MAX: Final = 8  # zones whose numbered records are kept at hand
 
 
 class NotFound(DataFault):
@@ -54,8 +56,8 @@ class Server(Protocol):
     def recent(self, count: int) -> list[Event]:
         """Give its last events, oldest first."""
 
-    def following(self) -> Callable[[], list[Event]]:
-        """Give what gives, at every call, the events since the last."""
+    def following(self, since_ns: int | None = None) -> Callable[[], list[Event]]:
+        """Give what gives, at every call, the events since the last, or at first since a time."""
 
 
 class Edit(NamedTuple):
@@ -76,6 +78,13 @@ class Edited(NamedTuple):
     findings: list[Finding]
 
 
+class Reverse(NamedTuple):
+    """What a reverse zone of ours would need for an edit of a forward zone."""
+
+    zone: Zone
+    change: Change
+
+
 class Operations:
     """The use cases. `now` gives the time in seconds of the Unix epoch."""
 
@@ -86,7 +95,7 @@ class Operations:
         self.server = server
         self.now = now
         self._store = store
-        self._numbered: OrderedDict[bytes, tuple[Zone, list[Numbered]]] = OrderedDict()
+        self._listings: OrderedDict[bytes, Listing] = OrderedDict()
 
     def zones(self, caller: Caller) -> list[Summary]:
         """Give the zones that a caller may see."""
@@ -130,25 +139,24 @@ class Operations:
         self._store.set(zone.origin, inactive=None if is_active else True)
         self.audit(caller, "activated" if is_active else "deactivated", names.to_text(zone.origin))
 
-    def records(self, caller: Caller, name: str) -> tuple[Zone, list[Numbered]]:
+    def records(self, caller: Caller, name: str) -> Listing:
         """Give a zone's version and its records with their numbers."""
         zone = self.zone(caller, name)
-        held = self._numbered.get(zone.origin)
-        if held is None or held[0] is not zone:
-            held = (zone, number(zone.records(), self.accounts.kept_ids(zone.origin)))
-            self._numbered[zone.origin] = held
-            while len(self._numbered) > _NUMBERED_MAX:
-                self._numbered.popitem(last=False)
-        self._numbered.move_to_end(zone.origin)
+        held = self._listings.get(zone.origin)
+        if held is None or held.zone is not zone:
+            held = Listing(zone, self.accounts.kept_ids(zone.origin))
+            self._listings[zone.origin] = held
+            while len(self._listings) > _LISTINGS_MAX:
+                self._listings.popitem(last=False)
+        self._listings.move_to_end(zone.origin)
         return held
 
-    def record(self, caller: Caller, name: str, wanted: int) -> tuple[Zone, Numbered]:
+    def record(self, caller: Caller, name: str, wanted: int) -> Numbered:
         """Give one record. Raises: NotFound."""
-        zone, records = self.records(caller, name)
-        for one in records:
-            if one.number == wanted:
-                return zone, one
-        raise NotFound(f"Record `{wanted}` not found", place="record")
+        found = self.records(caller, name).find(wanted)
+        if found is None:
+            raise NotFound(f"Record `{wanted}` not found", place="record")
+        return found
 
     def edit(
         self,
@@ -181,8 +189,9 @@ class Operations:
         *,
         is_trial: bool,
     ) -> Edited:
-        zone, records = self.records(caller, name)
-        known = {one.number: one.record for one in records}
+        listing = self.records(caller, name)
+        zone = listing.zone
+        known = {one.number: one.record for one in listing.records}
         removed: list[Record] = []
         added: list[Record] = []
         moved: dict[int, int] = {}
@@ -210,7 +219,7 @@ class Operations:
         )  # fmt: skip
         if moved and not is_trial:
             self.accounts.keep_ids(zone.origin, moved)
-            self._numbered.pop(zone.origin, None)
+            self._listings.pop(zone.origin, None)
         ttls = {(r.owner, r.rdtype): r.ttl for r in edited.zone.records()} if added else {}
         settled = [one._replace(ttl=ttls.get((one.owner, one.rdtype), one.ttl)) for one in added]
         split = len(edit.updates)
@@ -252,6 +261,51 @@ class Operations:
         )
         findings = check_zone(applied.zone, now_s=self.now()) if _is_small(applied.zone) else []
         return Edited(applied.change, applied.zone, [], [], findings)
+
+    def reverse_name(self, caller: Caller, address: bytes) -> dict[str, Any]:
+        """Tell an address's reverse name, the zone of ours it lies in, and what its PTR says."""
+        name = reverse_name(address)
+        zone = self._zone_above(caller, name)
+        pointer = zone.rrset(name, codes.PTR) if zone else None
+        return {
+            "reverse": names.to_text(name),
+            "zone": names.to_text(zone.origin) if zone else "",
+            "pointer": [names.to_text(rdata) for rdata in pointer.rdatas] if pointer else [],
+        }
+
+    def reverse_of(self, caller: Caller, edited: Edited) -> list[Reverse]:
+        """Give the changes that make PTR records in our reverse zones follow an edit's addresses.
+
+        A PTR that names another host is left alone: whose it is, is a decision, not a default.
+        """
+        changes: dict[bytes, Reverse] = {}
+        for records, is_new in ((edited.change.removed, False), (edited.change.added, True)):
+            for record in records:
+                if record.rdtype not in (codes.AAAA, codes.A):
+                    continue
+                name = reverse_name(record.rdata)
+                zone = self._zone_above(caller, name)
+                if zone is None or not caller.may_change(zone.origin):
+                    continue
+                pointers = zone.rrset(name, codes.PTR)
+                there = pointers.rdatas if pointers else ()
+                known = changes.get(zone.origin, Reverse(zone, Change((), ())))
+                pointer = Record(name, codes.PTR, record.ttl, record.owner)
+                if is_new and (not there or set(there) <= {p.rdata for p in known.change.removed}):
+                    change = known.change._replace(added=(*known.change.added, pointer))
+                elif not is_new and record.owner in there:
+                    change = known.change._replace(removed=(*known.change.removed, pointer))
+                else:
+                    continue
+                changes[zone.origin] = Reverse(zone, change)
+        return list(changes.values())
+
+    def _zone_above(self, caller: Caller, name: bytes) -> Zone | None:
+        """Give the zone of ours with the longest origin above a name."""
+        found = [
+            view.origin for view in self.zones(caller) if names.is_subdomain(name, view.origin)
+        ]
+        return self._store.zone(max(found, key=len)) if found else None
 
     def replace_text(
         self, caller: Caller, name: str, text: str, *, why: str = "", is_trial: bool = False

@@ -67,7 +67,8 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
 
     @router.get("/zones/{zone}")
     def zone(zone: str, caller: Who, response: Response) -> dict[str, Any]:
-        version, records = operations.records(caller, zone)
+        listing = operations.records(caller, zone)
+        version, records = listing.zone, listing.records
         response.headers["ETag"] = f'"{version.serial}"'
         return {
             "zone": names.to_text(version.origin),

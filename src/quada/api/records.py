@@ -19,6 +19,8 @@ from quada.zones.rdata import read_value, type_number, write_name, write_rdata
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from quada.zones import Zone
+
 _NUMBER_BITS: Final = 52  # what JSON numbers hold exactly (RFC 8259 6), and a bit to spare
 _TTL_MAX_S: Final = 2**31 - 1  # RFC 2181 8
 
@@ -115,26 +117,42 @@ def is_system(record: Record, origin: bytes) -> bool:
     return record.rdtype == codes.SOA and record.owner == origin
 
 
-def search(
-    records: Iterable[Numbered], origin: bytes, *, name: str | None = None,
-    name_like: str | None = None, rdtype: int | None = None, text: str = "",
-) -> list[Numbered]:  # fmt: skip
-    """Choose records: by owner, by a part of it, by type, or by a part of owner or content."""
-    found = list(records)
-    if rdtype is not None:
-        found = [one for one in found if one.record.rdtype == rdtype]
-    if name is not None:
-        owner = read_owner(name, origin)
-        found = [one for one in found if one.record.owner == owner]
-    if name_like:
-        part = name_like.lower()
-        found = [one for one in found if part in owner_text(one.record.owner, origin)]
-    if text:
-        part = text.lower()
-        found = [
-            one
-            for one in found
-            if part in owner_text(one.record.owner, origin)
-            or part in write_rdata(one.record.rdtype, one.record.rdata).lower()
-        ]
-    return found
+class Listing:
+    """One zone version's records with their numbers, and what searching them needs."""
+
+    def __init__(self, zone: Zone, kept: dict[int, int]) -> None:
+        self.zone = zone
+        self.records = number(zone.records(), kept)
+        self._texts: list[str] = []
+
+    def find(self, wanted: int) -> Numbered | None:
+        """Give the record of a number."""
+        return next((one for one in self.records if one.number == wanted), None)
+
+    def search(
+        self, *, name: str | None = None, name_like: str = "", rdtype: int | None = None,
+        text: str = "",
+    ) -> list[Numbered]:  # fmt: skip
+        """Choose records: by owner, by a part of it, by type, or by a part of owner or content."""
+        found = self.records
+        if text:
+            if not self._texts:
+                # Once a version: writing a large zone's data as text takes longer than a page may.
+                self._texts = [self._text(one.record) for one in self.records]
+            part = text.lower()
+            pairs = zip(self.records, self._texts, strict=True)
+            found = [one for one, written in pairs if part in written]
+        if rdtype is not None:
+            found = [one for one in found if one.record.rdtype == rdtype]
+        if name is not None:
+            owner = read_owner(name, self.zone.origin)
+            found = [one for one in found if one.record.owner == owner]
+        if name_like:
+            part = name_like.lower()
+            origin = self.zone.origin
+            found = [one for one in found if part in owner_text(one.record.owner, origin)]
+        return found
+
+    def _text(self, record: Record) -> str:
+        owner = owner_text(record.owner, self.zone.origin)
+        return f"{owner} {write_rdata(record.rdtype, record.rdata)}".lower()

@@ -17,6 +17,7 @@ import quada.server.control as control
 from quada.api.access import ADMIN
 from quada.api.http import make_app
 from quada.api.operations import Operations
+from quada.console.pages import add_console
 from quada.server.ring import open_rings, split
 from quada.store.accounts import FILE, Accounts
 from quada.store.zones import ZoneStore
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 FIRST_USER: Final = "admin"
+_BACK: Final = 1_000  # events a follower may have missed while its page was loading
 _KEEP_ALIVE_S: Final = 30
 _CONNECTIONS_MAX: Final = 512
 
@@ -54,13 +56,14 @@ class Running:
             reader.close()
         return sorted(found, key=lambda event: event.at_ns)[-count:]
 
-    def following(self) -> Callable[[], list[Event]]:
-        """Give what gives the events since its last call."""
-        readers = open_rings(self._events_dir)
+    def following(self, since_ns: int | None = None) -> Callable[[], list[Event]]:
+        """Give what gives the events since its last call, or at first since a time."""
+        readers = open_rings(self._events_dir, back=0 if since_ns is None else _BACK)
 
         def take() -> list[Event]:
             found = [parse_record(one) for reader in readers for one in split(reader.take())]
-            return sorted(found, key=lambda event: event.at_ns)
+            found.sort(key=lambda event: event.at_ns)
+            return [event for event in found if event.at_ns > (since_ns or 0)]
 
         return take
 
@@ -74,6 +77,7 @@ async def serve_web(plan: Plan, sockets: list[socket.socket], url: str) -> None:
     if not accounts.users():
         first_link(accounts, url)
     app = make_app(operations, requests_per_hour=plan.settings.api.requests_per_hour)
+    add_console(app, operations)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX,

@@ -36,7 +36,7 @@ class Nobody:
     def recent(self, count: int) -> list[Event]:
         return []
 
-    def following(self) -> Callable[[], list[Event]]:
+    def following(self, since_ns: int | None = None) -> Callable[[], list[Event]]:
         return lambda: []
 
 

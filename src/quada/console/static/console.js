@@ -1,0 +1,90 @@
+"use strict";
+// Pages work without this script; it adds keys, what an address means, and the live tail.
+
+for (const link of document.querySelectorAll("header nav a")) {
+  const path = new URL(link.href).pathname;
+  const here = location.pathname;
+  if (path === here || (path === "/" && here.startsWith("/zones/"))) link.setAttribute("aria-current", "page");
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.target.closest("input, textarea, select")) return;
+  const field = document.querySelector("[data-focus]");
+  if (field) { event.preventDefault(); field.focus(); }
+});
+
+// What an AAAA value means: its whole form and its reverse name, as it is written.
+for (const form of document.querySelectorAll("[data-record]")) {
+  const value = form.querySelector("[data-value]");
+  const type = form.querySelector("[name=rdtype]");
+  const told = form.querySelector("[data-told]");
+  let last = 0;
+  const look = async () => {
+    const number = ++last;
+    if (type.value !== "AAAA" || !value.value.includes(":")) { told.textContent = ""; return; }
+    const response = await fetch("/address?value=" + encodeURIComponent(value.value));
+    if (number !== last || !response.ok) return;
+    const found = await response.json();
+    if (found.fault) { told.textContent = found.fault; return; }
+    const pointer = found.pointer.length ? "its PTR is " + found.pointer.join(", ")
+      : found.zone ? "no PTR yet in " + found.zone : "its reverse zone is not here";
+    told.textContent = found.whole + " · " + found.reverse + " · " + pointer;
+  };
+  value.addEventListener("input", look);
+  type.addEventListener("change", look);
+}
+
+// The live tail. Everything shown came from strangers: it is put into the page as text only.
+const table = document.querySelector("#events tbody");
+if (table) {
+  const rowsMax = 500;
+  const filters = document.querySelector("#filters");
+  const pause = document.querySelector("#pause");
+  const nothing = document.querySelector("#nothing");
+  let isPaused = false;
+  let skipped = 0;
+  const fill = (row, event) => {
+    const outcome = event.nodata ? "NODATA" : event.rcode || "no answer";
+    const why = (event.provenance || []).join("+") + (event.ede === undefined ? "" : " ede=" + event.ede);
+    const words = [event.time.slice(11, 23), event.role, event.client, (event.transport || "").toUpperCase(), event.qname, event.qtype, outcome, why];
+    for (const word of words) {
+      const cell = document.createElement("td");
+      cell.textContent = word || "";
+      row.append(cell);
+    }
+    row.event = event;
+    row.className = "mono";
+    row.hidden = !wanted(event);
+  };
+  const wanted = (event) => {
+    const by = new FormData(filters);
+    const text = by.get("text").toLowerCase();
+    return (!text || (event.qname + " " + event.client).toLowerCase().includes(text))
+      && (!by.get("role") || by.get("role") === event.role)
+      && (!by.get("family") || by.get("family") === String(event.family))
+      && (!by.get("qtype") || by.get("qtype").toUpperCase() === event.qtype)
+      && (!by.get("rcode") || by.get("rcode").toUpperCase() === (event.nodata ? "NODATA" : event.rcode));
+  };
+  for (const row of table.rows) fill(row, JSON.parse(row.dataset.event));
+  nothing.hidden = table.rows.length > 0;
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  filters.addEventListener("input", () => { for (const row of table.rows) row.hidden = !wanted(row.event); });
+  pause.addEventListener("click", () => {
+    isPaused = !isPaused;
+    pause.setAttribute("aria-pressed", String(isPaused));
+    pause.textContent = isPaused ? "Go on" : "Pause";
+  });
+  const source = new EventSource("/tail/stream?since=" + document.querySelector("#events").dataset.since);
+  source.addEventListener("message", (message) => {
+    if (isPaused) return;
+    const row = document.createElement("tr");
+    fill(row, JSON.parse(message.data));
+    table.prepend(row);
+    nothing.hidden = true;
+    while (table.rows.length > rowsMax) table.deleteRow(-1);
+  });
+  source.addEventListener("skipped", (message) => {
+    skipped += Number(message.data);
+    document.querySelector("#skipped").textContent = skipped + " went by too fast to show";
+  });
+}

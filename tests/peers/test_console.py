@@ -1,0 +1,260 @@
+"""The console in Debian's Chromium, over IPv6."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from quada.store.accounts import FILE, Accounts
+from quada.store.zones import Author, ZoneStore
+from quada.zones import read_zone
+
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(180)]
+
+TEXT = """$TTL 300
+@ SOA ns1 host 1 3600 600 86400 60
+@ NS ns1
+@ MX 10 mail
+ns1 AAAA 2001:db8::53
+mail AAAA 2001:db8::25
+www AAAA 2001:db8::80
+"""
+REVERSE = b"\x018\x01b\x01d\x010\x011\x010\x010\x012\x03ip6\x04arpa\x00"
+REVERSE_TEXT = "$TTL 300\n@ SOA ns1.example.com. host.example.com. 1 3600 600 86400 60\n@ NS ns1.example.com.\n"
+PICTURES = os.environ.get("QUADA_PICTURES", "")
+"""A directory to keep screenshots in; empty keeps none."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "tests/peers/install.sh installs chromium"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--no-proxy-server"]
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def web(serve_web):
+    made = serve_web(TEXT)
+    store = ZoneStore.open(made.served.state_dir / "zones.db")
+    store.create(read_zone(REVERSE_TEXT, REVERSE), Author("test"), 1)
+    store.close()
+    return made
+
+
+@pytest.fixture
+def page(browser: Browser, web) -> Iterator[Page]:
+    """A page that is logged in by a one-time link; script errors fail the test."""
+    accounts = Accounts.open(web.served.state_dir / FILE)
+    link = accounts.make_link("admin", int(time.time()))
+    accounts.close()
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    shown = context.new_page()
+    errors: list[str] = []
+    shown.on("pageerror", lambda error: errors.append(str(error)))
+    shown.on(
+        "console",
+        lambda message: errors.append(message.text) if "Content Security" in message.text else None,
+    )
+    shown.goto(f"{web.url}/login?once={link}")
+    shown.get_by_role("button", name="Come in").click()
+    shown.wait_for_url(f"{web.url}/")
+    yield shown
+    context.close()
+    assert not errors
+
+
+def keep(page: Page, name: str) -> None:
+    if PICTURES:
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
+
+
+def add_record(page: Page, name: str, rdtype: str, value: str) -> None:
+    form = page.locator("form[data-record]").first
+    form.get_by_role("textbox", name="Name").fill(name)
+    form.get_by_role("combobox").select_option(rdtype)
+    form.get_by_role("textbox", name="Value").fill(value)
+    form.get_by_role("button", name="Preview").click()
+
+
+def test_an_aaaa_record_is_added_with_its_ptr_and_taken_back(page: Page, web, until) -> None:
+    keep(page, "zones")
+    page.get_by_role("link", name="example.com.", exact=True).click()
+    form = page.locator("form[data-record]").first
+    form.get_by_role("textbox", name="Value").fill("2001:db8::77")
+    page.get_by_text("2001:0db8:0000:0000:0000:0000:0000:0077").wait_for()
+    assert (
+        "no PTR yet in 8.b.d.0.1.0.0.2.ip6.arpa." in page.locator("[data-told]").first.inner_text()
+    )
+    add_record(page, "new", "AAAA", "2001:db8::77")
+    page.get_by_text("+ new.example.com.").wait_for()
+    keep(page, "preview")
+    page.get_by_label("Why, for the history").fill("a test")
+    page.get_by_role("button", name="Apply").click()
+    until(lambda: web.served.udp("new.example.com.", "AAAA").answer, what="served")
+    pointer = "7.7." + "0." * 22 + "8.b.d.0.1.0.0.2.ip6.arpa."
+    until(lambda: web.served.udp(pointer, "PTR").answer, what="its PTR served")
+    page.get_by_text("2001:db8::77").wait_for()
+    keep(page, "editor")
+    page.get_by_role("link", name="History").click()
+    page.get_by_text("a test").wait_for()
+    keep(page, "history")
+    page.get_by_role("button", name="Undo").first.click()
+    until(lambda: web.served.udp("new.example.com.", "AAAA").rcode() == 3, what="taken back")
+
+
+def test_a_record_is_edited_in_place_and_removed(page: Page, web, until) -> None:
+    page.goto(f"{web.url}/zones/example.com.")
+    page.get_by_role("link", name="Edit www AAAA").click()
+    row = page.locator("tr.editing")
+    row.get_by_role("textbox", name="Value").fill("2001:db8::81")
+    row.get_by_role("button", name="Preview").click()
+    page.get_by_role("button", name="Apply").click()
+    until(lambda: "2001:db8::81" in str(web.served.udp("www.example.com.", "AAAA")), what="edited")
+    page.get_by_role("button", name="Remove www AAAA").click()
+    page.get_by_role("button", name="Apply").click()
+    until(lambda: web.served.udp("www.example.com.", "AAAA").rcode() == 3, what="removed")
+
+
+def test_pasted_zone_text_is_added_whole_and_a_fault_names_its_line(page: Page, web, until) -> None:
+    page.goto(f"{web.url}/zones/example.com.")
+    page.get_by_text("Paste zone text").click()
+    lines = page.get_by_label("Records to add")
+    lines.fill("a AAAA 2001:db8::a\nb AAAA 2001:db8::b\n@ ALIAS www\n")
+    page.locator("details").get_by_role("button", name="Preview").click()
+    page.get_by_role("button", name="Apply").click()
+    until(lambda: web.served.udp("b.example.com.", "AAAA").answer, what="pasted")
+    page.get_by_text("Paste zone text").click()
+    page.get_by_label("Records to add").fill("c AAAA 2001:db8::c\nd AAAA nonsense\n")
+    page.locator("details").get_by_role("button", name="Preview").click()
+    assert "nonsense" in page.get_by_role("alert").inner_text()
+    assert web.served.udp("c.example.com.", "AAAA").rcode() == 3
+
+
+def test_what_the_checks_refuse_cannot_be_applied(page: Page, web) -> None:
+    page.goto(f"{web.url}/zones/example.com.")
+    add_record(page, "www", "CNAME", "other.example.net.")
+    assert "refuse" in page.get_by_role("alert").inner_text()
+    assert page.get_by_role("button", name="Apply").count() == 0
+
+
+def test_two_editors_at_once_lose_nothing(page: Page, web) -> None:
+    page.goto(f"{web.url}/zones/example.com.")
+    add_record(page, "first", "AAAA", "2001:db8::1")
+    store = ZoneStore.open(web.served.state_dir / "zones.db")
+    origin = b"\x07example\x03com\x00"
+    other = read_zone(TEXT + "second AAAA 2001:db8::2\n", origin)
+    store.replace(other, Author("another"), 2)
+    page.get_by_role("button", name="Apply").click()
+    assert "serial" in page.get_by_role("alert").inner_text()
+    names = set(store.zone(origin).nodes)
+    store.close()
+    assert b"\x06second" + origin in names
+    assert b"\x05first" + origin not in names
+
+
+def test_script_in_records_and_query_names_is_shown_and_never_run(page: Page, web) -> None:
+    page.goto(f"{web.url}/zones/example.com.")
+    hostile = '"<script>document.title=1</script><img src=x onerror=alert(1)>"'
+    add_record(page, "x", "TXT", hostile)
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_text("<script>document.title=1</script>").wait_for()
+    page.goto(f"{web.url}/tail")
+    web.served.udp(r"<img\032src=x\032onerror=document.title=2>.example.com.", "AAAA")
+    page.get_by_text("onerror").first.wait_for()
+    keep(page, "tail")
+    assert page.locator("main img, main script").count() == 0
+    assert page.title() == "Live tail · quada"
+
+
+def test_the_tail_shows_queries_as_they_come_and_filters_them(page: Page, web) -> None:
+    page.goto(f"{web.url}/tail")
+    web.served.udp("www.example.com.", "AAAA")
+    web.served.udp("www.example.com.", "MX")
+    page.get_by_role("cell", name="MX", exact=True).wait_for()
+    page.get_by_label("Type").fill("aaaa")
+    assert page.locator("#events tbody tr:visible").count() == 1
+
+
+def test_health_dashboard_server_and_access_pages_show_what_is(page: Page, web) -> None:
+    for number in range(40):
+        web.served.udp("www.example.com.", "AAAA" if number % 3 else "A")
+    page.goto(f"{web.url}/zones/example.com./health")
+    page.get_by_text("yes", exact=True).wait_for()
+    keep(page, "health")
+    page.goto(f"{web.url}/dashboard")
+    page.get_by_text("40 queries").wait_for()
+    assert page.locator("svg rect").count() > 0
+    keep(page, "dashboard")
+    page.goto(f"{web.url}/servers")
+    page.get_by_text("authority").first.wait_for()
+    page.goto(f"{web.url}/people")
+    page.get_by_label("Name").fill("ci")
+    page.get_by_label("Scopes").fill("records:example.com")
+    page.get_by_role("button", name="Make token").click()
+    page.get_by_text(re.compile("^quada_")).wait_for()
+    keep(page, "access")
+
+
+def test_pages_fit_a_telephone_and_are_reached_by_keys_alone(page: Page, web) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    for path in ("/", "/zones/example.com.", "/dashboard", "/tail"):
+        page.goto(web.url + path)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, path
+    page.goto(f"{web.url}/zones/example.com.")
+    keep(page, "telephone")
+    page.keyboard.press("/")
+    page.keyboard.type("mail")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**text=mail**")
+    assert page.locator("table.records tbody tr").count() == 2
+
+
+def test_nobody_comes_in_without_a_login_and_a_foreign_form_is_refused(browser, page, web) -> None:
+    import httpx
+
+    assert (
+        httpx.get(f"{web.url}/zones/example.com.", trust_env=False).headers["location"] == "/login"
+    )
+    cookies = {one["name"]: one["value"] for one in page.context.cookies()}
+    assert all(one["httpOnly"] and one["sameSite"] == "Strict" for one in page.context.cookies())
+    forged = httpx.post(
+        f"{web.url}/zones/example.com./undo",
+        data={"number": "1", "csrf": "x"},
+        cookies=cookies,
+        trust_env=False,
+    )
+    assert forged.status_code == 403
+    context = browser.new_context()
+    fresh = context.new_page()
+    fresh.goto(f"{web.url}/")
+    assert fresh.url == f"{web.url}/login"
+    fresh.get_by_label("User").fill("admin")
+    fresh.get_by_label("Password").fill("wrong wrong wrong")
+    fresh.get_by_role("button", name="Log in").click()
+    assert fresh.get_by_role("alert").count() == 1
+    keep(fresh, "login")
+    context.close()
+
+
+def test_a_login_link_works_once(browser: Browser, web) -> None:
+    accounts = Accounts.open(web.served.state_dir / FILE)
+    link = accounts.make_link("admin", int(time.time()))
+    accounts.close()
+    for attempt in range(2):
+        context = browser.new_context()
+        shown = context.new_page()
+        shown.goto(f"{web.url}/login?once={link}")
+        shown.get_by_role("button", name="Come in").click()
+        assert shown.get_by_role("alert").count() == attempt
+        context.close()
