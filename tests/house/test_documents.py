@@ -4,6 +4,7 @@ import ast
 import re
 from pathlib import Path
 
+import quada.doctor.findings as findings
 from quada.cli.config import reference
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,30 @@ def test_links_between_documents_lead_somewhere() -> None:
 def test_the_settings_reference_is_current() -> None:
     written = (ROOT / "docs" / "reference" / "settings.md").read_text()
     assert written == reference(), "run `quada config reference > docs/reference/settings.md`"
+
+
+def test_the_findings_reference_is_current() -> None:
+    written = (ROOT / "docs" / "reference" / "findings.md").read_text()
+    assert written == findings.reference(), (
+        "run `quada doctor --findings > docs/reference/findings.md`"
+    )
+
+
+def test_every_rule_of_findings_is_used() -> None:
+    text = "".join(p.read_text() for p in (ROOT / "src" / "quada" / "doctor").glob("judge*.py"))
+    # Some codes are put together from family and transport.
+    made = {
+        f"{kind}-ipv{family}{end}"
+        for family in (6, 4)
+        for kind, end in (
+            ("vantage", ""),
+            ("resolves", "-only"),
+            ("server-udp", ""),
+            ("server-tcp", ""),
+        )
+    }
+    for code in findings.RULES:
+        assert f'"{code}"' in text or code in made, code
 
 
 def test_every_dependency_has_its_line() -> None:

@@ -1,5 +1,6 @@
 """The lab, as fixtures."""
 
+import contextlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -24,6 +25,21 @@ def internet(tmp_path_factory):
     place.chmod(0o777)
     with internet_module.Internet(place) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def internet_with():
+    """Make an internet with more zones; up for a module's tests."""
+    why = internet_module.is_possible()
+    if why:
+        pytest.skip(why)
+    with contextlib.ExitStack() as stack:
+
+        def make(place: Path, planted: dict[str, tuple[str, str]]):
+            place.chmod(0o777)
+            return stack.enter_context(internet_module.Internet(place, planted))
+
+        yield make
 
 
 @pytest.fixture(scope="module")

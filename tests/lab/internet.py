@@ -30,10 +30,15 @@ _COUNT = itertools.count()
 
 
 class Internet:
-    """See the module. `zones` maps zone names to text; each is served by the servers named."""
+    """See the module.
 
-    def __init__(self, place: Path) -> None:
+    `planted` are more zones below net., on the server leaf: name to what net. says of it, and its
+    own text without SOA.
+    """
+
+    def __init__(self, place: Path, planted: dict[str, tuple[str, str]] | None = None) -> None:
         self.place = place
+        self._planted = planted or {}
         self.name = f"quada-lab-{os.getpid()}-{next(_COUNT)}"
         self.hints = place / "hints"
         self.anchor = place / "anchor"
@@ -138,7 +143,10 @@ class Internet:
             + self._cut("example.com.", "leaf", "leaf2") + leaf_ds
             + self._cut("broken.com.", "leaf") + broken_ds, is_signed=True,
         )  # fmt: skip
+        for zone, (_, text) in self._planted.items():
+            self._zone("leaf", zone, soa + text)
         self._zone("net", "net.", soa + ns("net.", "net") + self._cut("example.net.", "leaf")
+                   + "".join(cut for cut, _ in self._planted.values())
                    + "glueless.net. NS ns0.example.com.\n"
                    "loop.net. NS ns.loop2.net.\nloop2.net. NS ns.loop.net.\n")  # fmt: skip
         self.anchor.write_text(
@@ -201,6 +209,7 @@ class Internet:
         config = place / "nsd.conf"
         zones = "".join(
             f"zone:\n  name: {zone}\n  zonefile: {path}\n"
+            + ("  provide-xfr: ::0/0 NOKEY\n" if zone.startswith("openxfr.") else "")
             for key, (zone, path) in self._zones.items()
             if key.split()[0] == server
         )

@@ -42,7 +42,7 @@ def make_recursor(section: ResolverSection, worker: int) -> Recursor:
         anchors = read_anchors(_text(file), file) if file else root_anchors()
         validator = Validator(Anchors(anchors))
     iterator = Iterator(
-        _roots(section.root_hints),
+        read_roots(section.root_hints),
         answers=answers,
         servers=Servers(families),
         validator=validator,
@@ -65,7 +65,8 @@ def make_recursor(section: ResolverSection, worker: int) -> Recursor:
     return Recursor(settings, iterator, policy)
 
 
-def _roots(file: str) -> Delegation:
+def read_roots(file: str) -> Delegation:
+    """Read root hints, or give those built in. Raises: ConfigFault."""
     if not file:
         return built_in_roots()
     hints = roots_of(load_zone_file(file, names.ROOT).records())

@@ -1,0 +1,272 @@
+"""`quada doctor`: is a domain well over IPv6, and if not, why, and what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from quada.cli.output import FOUND, faults_exit, print_json
+from quada.doctor import Graph, Observation, Observer, Start, Verdict, judge
+from quada.doctor.findings import RULES, reference
+from quada.doctor.observation import Cut, read_observation, write_observation
+from quada.wire.faults import ConfigFault
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from quada.doctor import Finding
+    from quada.wire.ask import Ask, Outcome
+
+_AT_ONCE: Final = 48
+_LAB: Final = frozenset(("documentation", "loopback"))
+_COLORS: Final = {
+    Verdict.FAIL: typer.colors.RED, Verdict.WARN: typer.colors.YELLOW,
+    Verdict.PASS: typer.colors.GREEN, Verdict.UNKNOWN: typer.colors.MAGENTA,
+}  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("doctor")(doctor)
+    app.command("shadow")(shadow)
+
+
+def doctor(
+    name: Annotated[str, typer.Argument(help="The domain to look at.")] = "",
+    only: Annotated[list[str] | None, typer.Option(help="Only this group. Repeatable.")] = None,
+    ns: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME/ADDRESS of a server to come: check before delegating. Repeatable."),
+    ] = None,
+    root_hints: Annotated[Path | None, typer.Option(help="Root hints to begin with.")] = None,
+    trust_anchor: Annotated[Path | None, typer.Option(help="Trust anchors to validate by.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Keep the observation in a file.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Judge a kept observation again.")] = None,
+    lab: Annotated[
+        bool, typer.Option("--lab", help="Documentation addresses are well here.")
+    ] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="Show what the name depends on.")] = False,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write a report.")] = None,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="Print the reference of all findings.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show what passes too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Observe a domain over both families, judge what was seen, and say what mends it.
+
+    Exit code 0 where nothing fails, 1 where something does.
+    """
+    with faults_exit(as_json=as_json):
+        if findings:
+            typer.echo(reference(), nl=False)
+            return
+        if replay is not None:
+            seen = read_observation(_read(replay), str(replay))
+        elif name:
+            observer = make_observer(root_hints, trust_anchor, _given(_absolute(name), ns or []))
+            seen = drive(observer, observer.observe(_absolute(name)), shows=not as_json)
+        else:
+            raise ConfigFault("no domain is named", place="NAME", remedy="quada doctor example.com")
+        if save is not None:
+            save.write_text(write_observation(seen))
+        groups = set(only or ())
+        unknown = groups - {rule.group for rule in RULES.values()}
+        if unknown:
+            known = ", ".join(dict.fromkeys(rule.group for rule in RULES.values()))
+            raise ConfigFault(f"there is no group {unknown.pop()}", place="--only", remedy=known)
+        found = [
+            one
+            for one in judge(seen, ignores=_LAB if lab else frozenset())
+            if not groups or one.rule.group in groups
+        ]
+        if html_file is not None:
+            html_file.write_text(report(seen, found))
+        if as_json:
+            print_json({"name": seen.name, "zone": seen.zone, "findings": list(map(data, found))})
+        else:
+            _print(seen, found, every=every, tree=tree)
+        if any(one.verdict is Verdict.FAIL for one in found):
+            raise typer.Exit(FOUND)
+
+
+def shadow(
+    file: Annotated[Path, typer.Argument(help="Names, one a line.")],
+    root_hints: Annotated[Path | None, typer.Option(help="Root hints to begin with.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say of each name whether it would resolve over IPv6 alone, and if not, whose fault that is.
+
+    Exit code 1 where a name that resolves would not over IPv6 alone.
+    """
+    with faults_exit(as_json=as_json):
+        wanted = [line.strip() for line in _read(file).splitlines() if line.strip()]
+        observer = make_observer(root_hints, None, None)
+        rows = []
+        for name in dict.fromkeys(map(_absolute, wanted)):
+            seen = drive(observer, observer.crawl(name), shows=False)
+            rows.append(_shadow_row(Graph.of(seen), name))
+        if as_json:
+            print_json(rows)
+        else:
+            for row in rows:
+                word = row["verdict"]
+                color = {"no": typer.colors.RED, "yes": typer.colors.GREEN}.get(word)
+                why = "; ".join(row["broken"])
+                typer.echo(f"{typer.style(f'{word:8}', fg=color)} {row['name']}  {why}".rstrip())
+            bad = sum(row["verdict"] == "no" for row in rows)
+            typer.echo(f"{bad} of {len(rows)} names would not resolve over IPv6 alone")
+        if any(row["verdict"] == "no" for row in rows):
+            raise typer.Exit(FOUND)
+
+
+def _shadow_row(graph: Graph, name: str) -> dict[str, Any]:
+    six, both = graph.is_reachable(name, (6,)), graph.is_reachable(name, (6, 4))
+    broken = [] if six else graph.broken(name, 6)
+    return {
+        "name": name,
+        "verdict": "yes" if six else "no" if both else "neither",
+        "broken": [f"{one.zone}: {', '.join(one.reasons)}" for one in broken],
+        "cuts": [] if six else [sorted(cut) for cut in graph.cuts(name, 6)],
+    }
+
+
+def make_observer(
+    root_hints: Path | None, trust_anchor: Path | None, given: Cut | None
+) -> Observer:
+    """Make an observer with resolvers of its own for each family. Raises: ConfigFault."""
+    from quada.config.settings import ResolverSection
+    from quada.server.resolving import make_recursor, read_roots
+
+    hints = str(root_hints) if root_hints else ""
+    anchor = str(trust_anchor) if trust_anchor else ""
+    # Foreign hints without an anchor are a lab's: nothing there chains to the real root.
+    validates = bool(trust_anchor) or not root_hints
+    resolvers = {
+        families: make_recursor(
+            ResolverSection(
+                root_hints=hints, trust_anchor=anchor, families=families, dnssec=validates
+            ),
+            0,
+        ).iterator
+        for families in ("both", "ipv6", "ipv4")
+    }
+    import quada.wire.names as names
+
+    roots = read_roots(hints)
+    start = Start({names.to_text(one).lower(): list(found) for one, found in roots.glue.items()})
+    return Observer(start, resolvers, time.time, given=given)
+
+
+def drive(
+    observer: Observer, steps: Generator[list[Ask], list[Outcome], Observation], *, shows: bool
+) -> Observation:
+    """Perform what an observer asks, a bounded number at once; tells its stage to who waits."""
+    import sys
+
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if shows and sys.stderr.isatty():
+        with console.status("") as status:
+            return asyncio.run(_drive(observer, steps, lambda: status.update(observer.stage)))
+    return asyncio.run(_drive(observer, steps, lambda: None))
+
+
+async def _drive(observer: Observer, steps: Any, tell: Any) -> Observation:
+    from quada.transport.client import Client
+
+    client = Client()
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def perform(ask: Ask) -> Outcome:
+        async with gate:
+            return await client.perform(ask)
+
+    try:
+        asks = next(steps)
+        while True:
+            tell()
+            asks = steps.send(list(await asyncio.gather(*map(perform, asks))))
+    except StopIteration as end:
+        seen: Observation = end.value
+        return seen
+
+
+def data(finding: Finding) -> dict[str, Any]:
+    """Give a finding as JSON data."""
+    rule = finding.rule
+    return {
+        "code": finding.code, "group": rule.group, "verdict": str(finding.verdict),
+        "subject": finding.subject, "message": finding.message,
+        "evidence": list(finding.evidence), "why": rule.why, "fix": rule.fix,
+        "source": rule.source,
+    }  # fmt: skip
+
+
+def report(seen: Observation, found: list[Finding]) -> str:
+    """Write a report as one HTML page without anything from elsewhere."""
+    rows = "".join(
+        f"<tr class={one.verdict.lower()}><td>{one.verdict}<td>{html.escape(one.subject)}"
+        f"<td><b>{html.escape(one.message)}</b><br>{html.escape(one.rule.why)} "
+        f"<i>{html.escape(one.rule.fix)}</i> ({html.escape(one.rule.source)})"
+        f"<pre>{html.escape(chr(10).join(one.evidence))}</pre><td><code>{one.code}</code>"
+        for one in found
+    )
+    tree = html.escape("\n".join(Graph.of(seen).tree(seen.name)))
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seen.at))
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f"<title>{html.escape(seen.name)} over IPv6</title><style>"
+        "body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}"
+        "td{vertical-align:top;padding:.4rem;border-top:1px solid #ddd}pre{margin:0}"
+        ".fail td:first-child{color:#a51420;font-weight:600}.warn td:first-child{color:#7a4b00}"
+        ".pass td:first-child{color:#0b6b3a}</style>"
+        f"<h1>{html.escape(seen.name)} over IPv6</h1>"
+        f"<p>Seen {when} from {html.escape(seen.vantage)}.</p><table>{rows}</table>"
+        f"<h2>What it depends on</h2><pre>{tree}</pre></html>"
+    )
+
+
+def _print(seen: Observation, found: list[Finding], *, every: bool, tree: bool) -> None:
+    if tree:
+        typer.echo("\n".join(Graph.of(seen).tree(seen.name)) + "\n")
+    for one in found:
+        if one.verdict is Verdict.PASS and not every:
+            continue
+        verdict = typer.style(f"{one.verdict:8}", fg=_COLORS.get(one.verdict))
+        typer.echo(f"{verdict}{one.subject}: {one.message} [{one.code}]")
+        for line in one.evidence[:8]:
+            typer.echo(f"            {line}")
+        if one.verdict in (Verdict.FAIL, Verdict.WARN):
+            typer.echo(f"        why: {one.rule.why} ({one.rule.source})")
+            typer.echo(f"        fix: {one.rule.fix}")
+    counts = {v: sum(one.verdict is v for one in found) for v in Verdict}
+    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+
+
+def _given(name: str, servers: list[str]) -> Cut | None:
+    """Read servers to come as a delegation. Raises: ConfigFault."""
+    glue: dict[str, list[str]] = {}
+    for text in servers:
+        server, has_address, address = text.partition("/")
+        glue.setdefault(_absolute(server), []).extend([address] if has_address else [])
+    if not glue:
+        return None
+    return Cut(name, "", list(glue), {server: found for server, found in glue.items() if found})
+
+
+def _absolute(name: str) -> str:
+    return f"{name.strip().lower().rstrip('.')}."
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFault(f"cannot read it: {error}", place=str(path)) from error

@@ -1,0 +1,165 @@
+"""Finding codes: what each means, why it matters on IPv6, how it is mended, and who says so."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class Verdict(StrEnum):
+    """UNKNOWN is what this vantage point could not tell: never a pass, never a failure."""
+
+    FAIL = "FAIL"
+    WARN = "WARN"
+    UNKNOWN = "UNKNOWN"
+    INFO = "INFO"
+    PASS = "PASS"
+
+
+class Rule(NamedTuple):
+    """One check."""
+
+    code: str
+    group: str
+    title: str
+    why: str
+    fix: str
+    source: str
+
+
+class Finding(NamedTuple):
+    """What one check says of one subject, with its evidence."""
+
+    code: str
+    verdict: Verdict
+    subject: str
+    message: str
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def rule(self) -> Rule:
+        """The check."""
+        return RULES[self.code]
+
+
+def _rules(*rules: Rule) -> dict[str, Rule]:
+    return {rule.code: rule for rule in rules}
+
+
+RULES: Final = _rules(
+    Rule("vantage-ipv6", "vantage", "this machine reaches the DNS over IPv6",
+         "A tester without IPv6 sees every IPv6 server as dead.",
+         "mend this machine's IPv6, or run the check elsewhere", "RFC 8305 5"),
+    Rule("vantage-ipv4", "vantage", "this machine reaches the DNS over IPv4",
+         "Differences between families need both.", "run the check elsewhere", "our choice"),
+    Rule("ns-ipv6-count", "delegation", "at least two name servers have IPv6",
+         "With no name server on IPv6 an IPv6-only resolver cannot find the zone.",
+         "give a second name server an AAAA record and glue", "RFC 3901, RFC 2182 5"),
+    Rule("glue-ipv6-missing", "delegation", "the parent gives AAAA glue for in-domain servers",
+         "The address of a server inside the zone can be learnt from the parent alone.",
+         "have the registrar add the AAAA to the host object", "RFC 9471 2"),
+    Rule("glue-differs", "delegation", "glue is what the zone itself says",
+         "Resolvers that use stale glue go to a machine that is not there.",
+         "change the host object at the registrar to the zone's addresses", "RFC 1912 2.3"),
+    Rule("glue-only", "delegation", "the zone itself has its servers' AAAA",
+         "Resolvers that look the address up again find nothing and drop IPv6.",
+         "add the AAAA record in the zone", "RFC 1034 4.2.2"),
+    Rule("ns-sets-differ", "delegation", "parent and zone name the same servers",
+         "Servers that one side does not name are used by chance or not at all.",
+         "align registrar and zone", "RFC 1034 4.2.2, RFC 7477"),
+    Rule("ns-target", "delegation", "NS records name hosts",
+         "A server that is an alias, or has no address, cannot be asked.",
+         "name a host with AAAA and A records", "RFC 2181 10.3"),
+    Rule("ns-address-class", "delegation", "servers have global IPv6 addresses",
+         "Such an address does not reach anybody on the Internet.",
+         "use a global unicast address", "RFC 6890"),
+    Rule("referral-size", "delegation", "the referral fits 512 octets",
+         "Larger referrals lose glue or need TCP.", "fewer or shorter server names", "RFC 9471 2"),
+    Rule("ns-diversity", "delegation", "IPv6 servers stand in more than one network",
+         "One broken route takes all of them away.",
+         "place a server in another network", "RFC 2182 3.1"),
+    Rule("server-udp-ipv6", "servers", "servers answer over IPv6 and UDP",
+         "Resolvers that prefer IPv6 wait, and IPv6-only ones fail.",
+         "listen on [::], open UDP 53 over IPv6", "RFC 1035 4.2.1, RFC 3901"),
+    Rule("server-tcp-ipv6", "servers", "servers answer over IPv6 and TCP",
+         "Truncated answers need TCP.", "open TCP 53 over IPv6", "RFC 7766 5"),
+    Rule("server-dead", "servers", "servers answer at all",
+         "A server that is dead over both families is no IPv6 matter, but a fault.",
+         "mend the server or take it out of the NS set", "RFC 1034 4.2.2"),
+    Rule("server-udp-ipv4", "servers", "servers answer over IPv4",
+         "IPv4-only resolvers fail.", "open port 53 over IPv4", "RFC 3901"),
+    Rule("edns", "servers", "servers take EDNS over IPv6",
+         "Without EDNS there is no DNSSEC and no larger answer.",
+         "upgrade the server, or the middlebox before it", "RFC 6891 7"),
+    Rule("large-answers", "servers", "large answers arrive over IPv6",
+         "IPv6 routers do not fragment: an answer that is too large is lost in silence.",
+         "cap UDP at 1232 octets and let ICMPv6 type 2 through", "RFC 9715, RFC 8200 5"),
+    Rule("aaaa-dropped", "servers", "servers answer AAAA as they answer A",
+         "Clients wait for the AAAA answer before they connect.",
+         "mend the server or load balancer", "RFC 4074"),
+    Rule("open-recursion", "servers", "authoritative servers do not recurse for strangers",
+         "An open resolver serves attacks; one open on IPv6 alone is an ACL without IPv6.",
+         "recursion no; mind the IPv6 access list", "RFC 5358"),
+    Rule("case-altered", "servers", "the question's case comes back",
+         "Resolvers that check the case drop such answers.", "upgrade the server", "RFC 4343"),
+    Rule("transfer-open", "servers", "strangers may not transfer the zone",
+         "An access list that forgot IPv6 gives the zone away.",
+         "allow transfers by key or prefix, IPv6 too", "RFC 5936 6"),
+    Rule("aaaa-missing", "data", "the name has AAAA",
+         "IPv6-only clients cannot reach it without translation.", "add an AAAA record",
+         "RFC 3596 2.1"),
+    Rule("aaaa-address-class", "data", "AAAA records hold global addresses",
+         "The address does not reach the service.", "use a global unicast address", "RFC 6890"),
+    Rule("serial-differs", "data", "servers have the same serial over both families",
+         "Over one family clients get old data.",
+         "let NOTIFY and transfers through over that family", "RFC 1034 4.3.5"),
+    Rule("data-differs", "data", "servers give the same data over both families",
+         "What a client sees depends on how it asked.", "look for views and split listeners",
+         "RFC 1034 4.3.5"),
+    Rule("https-hints", "data", "HTTPS records hint at IPv6 too",
+         "Clients that follow hints connect before AAAA arrives.", "add ipv6hint",
+         "RFC 9460 7.3"),
+    Rule("ptr-missing", "reverse", "addresses have PTR records",
+         "Mail and audit systems refuse hosts without one.", "add the PTR record",
+         "RFC 1912 2.1"),
+    Rule("ptr-unconfirmed", "reverse", "PTR and AAAA agree",
+         "A PTR whose name does not lead back is not believed.", "align PTR and AAAA",
+         "RFC 1912 2.1"),
+    Rule("bogus-aaaa", "dnssec", "AAAA validates as A does",
+         "AAAA fails while A works: clients fall back to IPv4 and nobody notices.",
+         "sign the AAAA RRset again", "RFC 4035 5, RFC 8914"),
+    Rule("bogus", "dnssec", "the name validates",
+         "Validating resolvers answer SERVFAIL.", "mend signatures, keys or DS", "RFC 4035 5"),
+    Rule("signature-expiry", "dnssec", "signatures last",
+         "An expired signature is a bogus answer.", "sign again; look at the signer",
+         "RFC 4035 5.3.1"),
+    Rule("resolves-ipv6-only", "graph", "the name resolves over IPv6 alone",
+         "Every zone that the name depends on must be reachable over IPv6.",
+         "what the cut names must get an IPv6 address", "RFC 3901"),
+    Rule("resolves-ipv4-only", "graph", "the name resolves over IPv4 alone",
+         "IPv4-only resolvers still exist.", "what the cut names must get an IPv4 address",
+         "RFC 3901"),
+    Rule("single-point", "graph", "no single server carries the name over IPv6",
+         "If it is away, the name is gone for IPv6-only clients.",
+         "give another server IPv6", "RFC 2182 5"),
+    Rule("unresolvable", "graph", "the name resolves at all",
+         "It fails over both families: no IPv6 matter, but a fault.",
+         "follow the delegation from the root", "RFC 1034 5.3.3"),
+)  # fmt: skip
+
+
+def reference() -> str:
+    """Write the reference of all findings as a page (`docs/reference/findings.md`)."""
+    lines = [
+        "# Findings of `quada doctor`",
+        "",
+        "Made from the code: run `quada doctor --findings` after changing one.",
+        "",
+        "| code | group | what should be | why | fix | source |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{r.code}` | {r.group} | {r.title} | {r.why} | {r.fix} | {r.source} |"
+        for r in RULES.values()
+    ]
+    return "\n".join(lines) + "\n"

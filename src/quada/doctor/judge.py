@@ -1,0 +1,351 @@
+"""Judge an observation: every finding follows from what was seen, and nothing else.
+
+Rules of judgement: what the vantage point cannot tell is UNKNOWN; what fails over both families is
+no IPv6 finding but a fault of its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+import dns.rcode
+import dns.rdatatype
+
+from quada.doctor.findings import Finding, Verdict
+from quada.doctor.graph import Graph
+from quada.doctor.judge_servers import judge_servers
+from quada.zones.check_address import special_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from quada.doctor.observation import Exchange, Observation
+
+_ORDER: Final = {verdict: at for at, verdict in enumerate(Verdict)}
+_SHORT_S: Final = 12 * 3600  # Zonemaster DNSSEC04
+_SOON_S: Final = 7 * 86_400
+_REFERRAL_OCTETS: Final = 512
+
+
+def judge(observation: Observation, *, ignores: frozenset[str] = frozenset()) -> list[Finding]:
+    """Give findings, the worst first.
+
+    `ignores` are address ranges by name that are well in a lab (`documentation`, `unique local`).
+    """
+    fit = fit_families(observation)
+    findings = [
+        *_judge_vantage(observation, fit),
+        *_judge_delegation(observation, fit, ignores),
+        *judge_servers(observation, fit),
+        *_judge_data(observation, ignores),
+        *_judge_reverse(observation),
+        *_judge_dnssec(observation),
+        *_judge_graph(observation, fit),
+    ]
+    return sorted(findings, key=lambda one: _ORDER[one.verdict])
+
+
+def fit_families(observation: Observation) -> set[int]:
+    """Give the families over which this vantage point reached any root server."""
+    return {one.family for one in observation.about("vantage") if one.answer is not None}
+
+
+def _judge_vantage(observation: Observation, fit: set[int]) -> Iterator[Finding]:
+    for family in (6, 4):
+        asked = [one for one in observation.about("vantage") if one.family == family]
+        evidence = tuple(f"{one.address}: {one.outcome}, {one.rtt_ms} ms" for one in asked)
+        verdict = Verdict.PASS if family in fit else Verdict.UNKNOWN
+        word = "reaches" if family in fit else "does not reach"
+        yield Finding(
+            f"vantage-ipv{family}",
+            verdict,
+            observation.vantage,
+            f"this machine {word} the root over IPv{family}",
+            evidence,
+        )
+
+
+def _judge_delegation(
+    observation: Observation, fit: set[int], ignores: frozenset[str]
+) -> Iterator[Finding]:
+    cut = observation.cuts.get(observation.zone)
+    if cut is None or observation.zone == ".":
+        return
+    zone = observation.zone
+    alive: dict[str, set[int]] = {}
+    for one in observation.about("soa-udp", "soa-tcp"):
+        if one.is_good:
+            alive.setdefault(one.server, set()).add(one.family)
+    sixes = sorted(server for server, families in alive.items() if 6 in families)
+    has_address = [s for s in cut.servers if _of(6, observation.hosts.get(s, ()))]
+    if 6 not in fit:
+        yield Finding(
+            "ns-ipv6-count",
+            Verdict.UNKNOWN,
+            zone,
+            f"{len(has_address)} servers have AAAA; whether they answer is not known",
+        )
+    elif alive:  # where nobody answers over any family, it is no matter of IPv6
+        verdict = Verdict.PASS if len(sixes) > 1 else Verdict.WARN if sixes else Verdict.FAIL
+        yield Finding(
+            "ns-ipv6-count",
+            verdict,
+            zone,
+            f"{len(sixes)} of {len(cut.servers)} servers answer over IPv6",
+            tuple(sixes),
+        )
+    for server in cut.servers:
+        yield from _judge_glue(observation, server)
+        yield from _judge_target(observation, server, ignores)
+    yield from _judge_ns_sets(observation, cut.servers)
+    networks = {
+        ipaddress.ip_network((address, 48), strict=False)
+        for server in cut.servers
+        for address in _of(6, observation.hosts.get(server, ()))
+    }
+    if len(networks) == 1:
+        yield Finding(
+            "ns-diversity", Verdict.WARN, zone, f"all IPv6 servers stand in {next(iter(networks))}"
+        )
+    sizes = [len(one.message) // 2 for one in observation.about("referral") if one.message]
+    if sizes and max(sizes) > _REFERRAL_OCTETS:
+        yield Finding("referral-size", Verdict.WARN, zone, f"the referral has {max(sizes)} octets")
+
+
+def _judge_glue(observation: Observation, server: str) -> Iterator[Finding]:
+    cut = observation.cuts[observation.zone]
+    own = set(_of(6, observation.hosts.get(server, ())))
+    glue = set(_of(6, cut.glue.get(server, ())))
+    is_inside = server == observation.zone or server.endswith(f".{observation.zone}")
+    lacking = []
+    for one in observation.about("referral"):
+        answer = one.answer
+        if answer is None or not is_inside:
+            continue
+        given = {
+            item.to_text()
+            for rrset in answer.additional
+            if rrset.name.to_text().lower() == server and rrset.rdtype == dns.rdatatype.AAAA
+            for item in rrset
+        }
+        if not given:
+            lacking.append(one.address)
+    if is_inside and own and not glue:
+        yield Finding(
+            "glue-ipv6-missing",
+            Verdict.FAIL,
+            server,
+            f"the zone has {', '.join(sorted(own))}, {cut.parent} gives no AAAA glue",
+            tuple(f"no AAAA from {address}" for address in lacking),
+        )
+    elif is_inside and own and lacking:
+        yield Finding(
+            "glue-ipv6-missing",
+            Verdict.WARN,
+            server,
+            "some parent servers give no AAAA glue",
+            tuple(f"no AAAA from {address}" for address in lacking),
+        )
+    if glue and own and glue != own:
+        verdict = Verdict.WARN if glue < own else Verdict.FAIL
+        yield Finding(
+            "glue-differs",
+            verdict,
+            server,
+            f"glue {', '.join(sorted(glue))}; the zone {', '.join(sorted(own))}",
+        )
+    if glue and not own and server in observation.hosts:
+        yield Finding(
+            "glue-only",
+            Verdict.FAIL,
+            server,
+            f"glue {', '.join(sorted(glue))}; the zone has no AAAA",
+        )
+
+
+def _judge_target(
+    observation: Observation, server: str, ignores: frozenset[str]
+) -> Iterator[Finding]:
+    if server in observation.aliases:
+        yield Finding(
+            "ns-target", Verdict.FAIL, server, f"it is an alias of {observation.aliases[server]}"
+        )
+    elif server in observation.hosts and not observation.hosts[server]:
+        yield Finding("ns-target", Verdict.FAIL, server, "it has no address")
+    for address in _of(6, observation.hosts.get(server, ())):
+        kind = special_range(ipaddress.ip_address(address).packed)
+        if kind and not any(word in kind for word in ignores):
+            yield Finding("ns-address-class", Verdict.FAIL, server, f"{address} is {kind}")
+
+
+def _judge_ns_sets(observation: Observation, delegated: list[str]) -> Iterator[Finding]:
+    for one in observation.about("ns"):
+        answer = one.answer
+        if answer is None or not one.is_good:
+            continue
+        own = {
+            item.target.to_text().lower()
+            for rrset in answer.answer
+            if rrset.rdtype == dns.rdatatype.NS
+            for item in rrset
+        }
+        if own and own != set(delegated):
+            more, less = sorted(own - set(delegated)), sorted(set(delegated) - own)
+            words = [f"only the zone names {', '.join(more)}"] if more else []
+            words += [f"only the parent names {', '.join(less)}"] if less else []
+            verdict = Verdict.WARN if own & set(delegated) else Verdict.FAIL
+            yield Finding("ns-sets-differ", verdict, observation.zone, "; ".join(words))
+            return
+
+
+def _judge_data(observation: Observation, ignores: frozenset[str]) -> Iterator[Finding]:
+    found = {(one.qtype, one.families): one for one in observation.resolved}
+    six, four = found.get(("AAAA", "both")), found.get(("A", "both"))
+    if six is None or four is None:
+        return
+    if six.addresses:
+        yield Finding(
+            "aaaa-missing", Verdict.PASS, observation.name, f"AAAA {', '.join(six.addresses)}"
+        )
+    elif six.rcode == "NOERROR" and four.addresses:
+        yield Finding("aaaa-missing", Verdict.FAIL, observation.name, "it has A and no AAAA")
+    elif six.rcode in ("NOERROR", "NXDOMAIN"):
+        word = "has no address" if six.rcode == "NOERROR" else "does not exist"
+        yield Finding("aaaa-missing", Verdict.INFO, observation.name, f"it {word}")
+    for address in six.addresses:
+        kind = special_range(ipaddress.ip_address(address).packed)
+        if kind and not any(word in kind for word in ignores):
+            yield Finding(
+                "aaaa-address-class", Verdict.FAIL, observation.name, f"{address} is {kind}"
+            )
+    for one in observation.about("https"):
+        answer = one.answer
+        text = " ".join(str(rrset) for rrset in answer.answer) if answer is not None else ""
+        if "ipv4hint" in text and "ipv6hint" not in text:
+            yield Finding(
+                "https-hints",
+                Verdict.WARN,
+                observation.name,
+                "its HTTPS record has ipv4hint and no ipv6hint",
+            )
+            return
+
+
+def _judge_reverse(observation: Observation) -> Iterator[Finding]:
+    for address, pointers in observation.pointers.items():
+        if not pointers:
+            yield Finding("ptr-missing", Verdict.WARN, address, "it has no PTR record")
+        elif not any(address in observation.confirmed.get(name, ()) for name in pointers):
+            yield Finding(
+                "ptr-unconfirmed",
+                Verdict.WARN,
+                address,
+                f"its PTR {', '.join(pointers)} does not lead back",
+            )
+
+
+def _judge_dnssec(observation: Observation) -> Iterator[Finding]:
+    found = {(one.qtype, one.families): one for one in observation.resolved}
+    six, four = found.get(("AAAA", "both")), found.get(("A", "both"))
+    if six is None or four is None:
+        return
+    if six.validation == "bogus" and four.validation != "bogus":
+        yield Finding(
+            "bogus-aaaa",
+            Verdict.FAIL,
+            observation.name,
+            f"AAAA is bogus while A is {four.validation}: {six.reason}",
+        )
+    elif six.validation == "bogus":
+        yield Finding("bogus", Verdict.FAIL, observation.name, six.reason)
+    elif six.validation == "secure":
+        yield Finding("bogus", Verdict.PASS, observation.name, "it validates")
+    else:
+        yield Finding("bogus", Verdict.INFO, observation.name, f"it is {six.validation}")
+    soonest: tuple[float, str] | None = None
+    for one in observation.about("aaaa", "a", "large-tcp", "large-1232"):
+        for left, what in _expiries(one, observation.at):
+            if soonest is None or left < soonest[0]:
+                soonest = left, what
+    if soonest is not None and soonest[0] < _SOON_S:
+        verdict = Verdict.FAIL if soonest[0] < _SHORT_S else Verdict.WARN
+        yield Finding(
+            "signature-expiry",
+            verdict,
+            soonest[1],
+            f"its signature ends in {soonest[0] / 3600:.1f} hours",
+        )
+
+
+def _expiries(one: Exchange, now: float) -> Iterator[tuple[float, str]]:
+    answer = one.answer
+    if answer is None:
+        return
+    for rrset in (*answer.answer, *answer.authority):
+        if rrset.rdtype == dns.rdatatype.RRSIG:
+            for item in rrset:
+                covered = dns.rdatatype.to_text(item.type_covered)
+                yield item.expiration - now, f"{rrset.name} {covered}"
+
+
+def _judge_graph(observation: Observation, fit: set[int]) -> Iterator[Finding]:
+    graph = Graph.of(observation)
+    name = observation.name
+    found = {one.families: one for one in observation.resolved if one.qtype == "AAAA"}
+    works = {
+        family: found[kind].rcode != "SERVFAIL" or found[kind].validation == "bogus"
+        for family, kind in ((6, "ipv6"), (4, "ipv4"))
+        if kind in found
+    }
+    if works and not any(works.values()) and len(works) == 2:
+        yield Finding(
+            "unresolvable", Verdict.FAIL, name, found["ipv6"].reason, tuple(_broken(graph, name, 6))
+        )
+        return
+    for family in (6, 4):
+        code = f"resolves-ipv{family}-only"
+        if family not in fit:
+            verdict = Verdict.PASS if graph.is_reachable(name, (family,)) else Verdict.FAIL
+            if verdict is Verdict.PASS:
+                yield Finding(
+                    code,
+                    Verdict.UNKNOWN,
+                    name,
+                    "by the records it should; no server could be asked",
+                )
+                continue
+        elif works.get(family) and graph.is_reachable(name, (family,)):
+            yield Finding(code, Verdict.PASS, name, f"it resolves over IPv{family} alone")
+            continue
+        if works.get(family) and family in fit:
+            continue  # the resolver found a way that the graph does not know: no finding
+        cuts = [" and ".join(sorted(cut)) for cut in graph.cuts(name, family)]
+        remedy = f"; it would with an IPv{family} address of {' or '.join(cuts)}" if cuts else ""
+        yield Finding(
+            code,
+            Verdict.FAIL if family == 6 else Verdict.INFO,
+            name,
+            f"it does not resolve over IPv{family} alone{remedy}",
+            tuple(_broken(graph, name, family)),
+        )
+    if 6 in fit:
+        # The root's and TLDs' own servers are nobody's here to multiply.
+        cut = observation.cuts.get(observation.zone)
+        points = [s for s in graph.single_points(name, 6) if cut and s in cut.servers]
+        if points and observation.zone != ".":
+            yield Finding(
+                "single-point",
+                Verdict.WARN,
+                name,
+                f"without {' or '.join(points)} it is gone over IPv6",
+            )
+
+
+def _broken(graph: Graph, name: str, family: int) -> Iterable[str]:
+    for one in graph.broken(name, family):
+        yield f"{one.zone}: {'; '.join(one.reasons)}"
+
+
+def _of(family: int, addresses: Iterable[str]) -> list[str]:
+    return [a for a in addresses if (":" in a) == (family == 6)]

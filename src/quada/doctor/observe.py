@@ -1,0 +1,402 @@
+"""Observe: which questions to ask whom, in which order. Gives batches of Asks, takes outcomes.
+
+The order: is this vantage point fit; the delegations from the root down to the name, and those that
+the servers' own names need; every parent server for the referral; every server over both families;
+our resolver over IPv6 alone, IPv4 alone and both; the reverse names.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+
+import quada.wire.codes as codes
+import quada.wire.names as names
+from quada.doctor.observation import Cut, Exchange, Observation, Resolved
+from quada.resolver.iterate import Task
+from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quada.resolver.iterate import Iterator
+
+_T = TypeVar("_T")
+Steps = Generator[list[Ask], list[Outcome], _T]
+
+_UDP_S: Final = 2.0
+_TCP_S: Final = 4.0
+_TRIES: Final = 4  # pairs of servers asked before a zone counts as silent
+_DEPTH_MAX: Final = 10
+_ASKS_MAX: Final = 3_000  # a whole run; the largest zones of the real DNS need some hundreds
+_SERVERS_MAX: Final = 32
+_ADDRESSES_MAX: Final = 8
+_OUTSIDE: Final = "iana.org."
+"""A name that no server of the domain is responsible for."""
+
+
+class Start(NamedTuple):
+    """Where to begin: the root's servers and addresses, as hints give them."""
+
+    servers: dict[str, list[str]]
+
+
+class Wanted(NamedTuple):
+    """One probe: why, and the question."""
+
+    about: str
+    qname: str
+    qtype: str
+    transport: Transport = Transport.UDP
+    payload: int = 0
+    is_do: bool = False
+    is_rd: bool = False
+
+
+class Observer:
+    """Observes one domain after another, sharing what is known of the zones above.
+
+    Takes where to begin, resolvers for `ipv6`, `ipv4` and `both` families, and the clock. `stage`
+    tells what is under way, for people who wait.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        resolvers: dict[str, Iterator],
+        now: Callable[[], float],
+        *,
+        given: Cut | None = None,
+        port: int = 53,
+    ) -> None:
+        self.stage = ""
+        self.ask_count = 0
+        self._start = start
+        self._resolvers = resolvers
+        self._now = now
+        self._given = given
+        self._port = port
+        self._families = {6, 4}
+        self._cuts: dict[str, Cut] = {}
+        self._hosts: dict[str, list[str]] = {}
+        self._aliases: dict[str, str] = {}
+        self._none: set[str] = set()
+        self._under_way: set[str] = set()
+
+    def observe(self, name: str) -> Steps[Observation]:
+        """Observe a domain; its name absolute and lower-cased."""
+        made = Observation(name, ".", self._now())
+        self.stage = "looking at this machine's own reach"
+        yield from self._vantage(made)
+        self.stage = "following the delegations"
+        made.zone = yield from self._descend(name, 0)
+        self.stage = "asking every parent server"
+        yield from self._referrals(made)
+        self.stage = "asking every server over both families"
+        yield from self._servers_of(made)
+        self.stage = "resolving over each family alone"
+        yield from self._resolve_all(made)
+        self.stage = "looking at reverse names"
+        yield from self._reverse(made)
+        made.cuts, made.hosts, made.aliases = self._cuts, self._hosts, self._aliases
+        return made
+
+    def crawl(self, name: str) -> Steps[Observation]:
+        """Learn only what the dependency graph of a name needs."""
+        made = Observation(name, ".", self._now())
+        if not self._cuts:
+            yield from self._vantage(made)
+        made.zone = yield from self._descend(name, 0)
+        made.cuts, made.hosts, made.aliases = self._cuts, self._hosts, self._aliases
+        return made
+
+    def _vantage(self, made: Observation) -> Steps[None]:
+        self._cuts.setdefault(
+            ".", Cut(".", "", list(self._start.servers), dict(self._start.servers))
+        )
+        self._hosts.update(self._start.servers)
+        addresses = [a for found in self._start.servers.values() for a in found]
+        chosen = [a for a in addresses if ":" in a][:3] + [a for a in addresses if ":" not in a][:3]
+        asked = yield from self._probe(
+            made, [(".", "", a, Wanted("vantage", ".", "SOA")) for a in chosen]
+        )
+        for family in (6, 4):
+            if not any(one.answer is not None for one in asked if one.family == family):
+                self._families.discard(family)
+
+    def _descend(self, name: str, depth: int) -> Steps[str]:
+        """Follow the delegations down to a name; gives the zone it is in."""
+        zone = "."
+        labels = dns.name.from_text(name).labels
+        for count in range(2, len(labels) + 1):
+            candidate = dns.name.Name(labels[-count:]).to_text().lower()
+            if self._given is not None and candidate == self._given.zone:
+                self._cuts.setdefault(candidate, replace(self._given, parent=zone))
+            if candidate in self._cuts:
+                zone = candidate
+                yield from self._hosts_of(zone, depth)
+                continue
+            if candidate in self._none:
+                continue
+            answer = yield from self._ask_zone(zone, candidate, "NS", depth)
+            if answer is None or answer.rcode() == dns.rcode.NXDOMAIN:
+                break
+            cut = _cut_in(answer, candidate, zone)
+            if cut is None:
+                self._none.add(candidate)
+                continue
+            self._cuts[candidate] = cut
+            zone = candidate
+            yield from self._hosts_of(zone, depth)
+        return zone
+
+    def _hosts_of(self, zone: str, depth: int) -> Steps[None]:
+        if depth >= _DEPTH_MAX:
+            return
+        for server in self._cuts[zone].servers[:_SERVERS_MAX]:
+            yield from self._host(server, depth + 1)
+
+    def _host(self, server: str, depth: int) -> Steps[None]:
+        """Learn a server's addresses from its own zone; a circle is left where it closes."""
+        if server in self._hosts or server in self._under_way:
+            return
+        self._under_way.add(server)
+        try:
+            zone = yield from self._descend(server, depth)
+            found: list[str] = []
+            is_answered = False
+            for qtype in ("AAAA", "A"):
+                answer = yield from self._ask_zone(zone, server, qtype, depth)
+                is_answered = is_answered or answer is not None
+                for rrset in answer.answer if answer is not None else ():
+                    if rrset.rdtype == dns.rdatatype.CNAME:
+                        self._aliases[server] = rrset[0].to_text().lower()
+                    elif rrset.rdtype == dns.rdatatype.from_text(qtype):
+                        found += [item.to_text() for item in rrset]
+            if is_answered:
+                self._hosts[server] = sorted(set(found), key=_v6_first)
+        finally:
+            self._under_way.discard(server)
+
+    def _addresses(self, zone: str) -> list[str]:
+        cut = self._cuts[zone]
+        found: dict[str, None] = {}
+        for server in cut.servers:
+            for address in (*cut.glue.get(server, ()), *self._hosts.get(server, ())):
+                found[address] = None
+        usable = [a for a in found if _family(a) in self._families]
+        return sorted(usable, key=_v6_first)
+
+    def _ask_zone(
+        self, zone: str, qname: str, qtype: str, depth: int
+    ) -> Steps[dns.message.Message | None]:
+        """Ask a zone's servers, one of each family at a time; the first that is of use counts."""
+        if not self._addresses(zone) and depth < _DEPTH_MAX:
+            yield from self._hosts_of(zone, depth)
+        addresses = self._addresses(zone)
+        sixes = [a for a in addresses if ":" in a]
+        fours = [a for a in addresses if ":" not in a]
+        for at in range(_TRIES):
+            pair = sixes[at : at + 1] + fours[at : at + 1]
+            if not pair or self.ask_count >= _ASKS_MAX:
+                return None
+            asks = [self._compose(a, Wanted("", qname, qtype, payload=1232)) for a in pair]
+            outcomes = yield asks
+            self.ask_count += len(asks)
+            for outcome in outcomes:
+                answer = _read(outcome)
+                if answer is not None and answer.flags & dns.flags.TC:
+                    wanted = Wanted("", qname, qtype, Transport.TCP, 1232)
+                    outcome = (yield [self._compose(outcome.ask.to.address, wanted)])[0]
+                    answer = _read(outcome)
+                if answer is not None and answer.rcode() in (
+                    dns.rcode.NOERROR,
+                    dns.rcode.NXDOMAIN,
+                ):
+                    return answer
+        return None
+
+    def _referrals(self, made: Observation) -> Steps[None]:
+        if made.zone == "." or self._given is not None:
+            return
+        parent = self._cuts[made.zone].parent
+        wanted = Wanted("referral", made.zone, "NS", payload=1232)
+        servers = self._servers(parent)
+        yield from self._probe(made, [(parent, server, a, wanted) for server, a in servers])
+
+    def _servers_of(self, made: Observation) -> Steps[None]:
+        zone, name = made.zone, made.name
+        probes = [
+            Wanted("soa-udp", zone, "SOA"),
+            Wanted("soa-tcp", zone, "SOA", Transport.TCP),
+            Wanted("edns", zone, "SOA", payload=512),
+            Wanted("large-1232", zone, "DNSKEY", payload=1232, is_do=True),
+            Wanted("large-tcp", zone, "DNSKEY", Transport.TCP, 1232, is_do=True),
+            Wanted("ns", zone, "NS", payload=1232),
+            Wanted("aaaa", name, "AAAA", payload=1232, is_do=True),
+            Wanted("a", name, "A", payload=1232, is_do=True),
+            Wanted("https", name, "HTTPS", payload=1232),
+            Wanted("case", _mixed(zone), "SOA"),
+            Wanted("recursion", _OUTSIDE, "A", is_rd=True),
+            Wanted("transfer", zone, "AXFR", Transport.TCP),
+        ]
+        servers = self._servers(zone)
+        yield from self._probe(
+            made, [(zone, server, a, wanted) for server, a in servers for wanted in probes]
+        )
+
+    def _servers(self, zone: str) -> list[tuple[str, str]]:
+        """Give a zone's servers with each address, of families this vantage point can tell of."""
+        cut = self._cuts[zone]
+        out: dict[tuple[str, str], None] = {}
+        for server in cut.servers[:_SERVERS_MAX]:
+            for address in (*cut.glue.get(server, ()), *self._hosts.get(server, ())):
+                if _family(address) in self._families:
+                    out[server, address] = None
+        return list(out)
+
+    def _resolve_all(self, made: Observation) -> Steps[None]:
+        for kind, qtype in (
+            ("both", codes.AAAA),
+            ("both", codes.A),
+            ("ipv6", codes.AAAA),
+            ("ipv4", codes.AAAA),
+        ):
+            family = {"ipv6": 6, "ipv4": 4}.get(kind)
+            if family is None or family in self._families:
+                made.resolved.append((yield from self._resolve(kind, made.name, qtype)))
+
+    def _resolve(self, kind: str, name: str, qtype: int) -> Steps[Resolved]:
+        """Have one of our resolvers resolve a name."""
+        iterator = self._resolvers[kind]
+        task = Task()
+        iterator.now = self._now()
+        steps = iterator.resolve(names.from_text(name).lower(), qtype, task)
+        outcome: Outcome | None = None
+        while True:
+            try:
+                ask = next(steps) if outcome is None else steps.send(outcome)
+            except StopIteration as end:
+                resolution = end.value
+                break
+            self.ask_count += 1
+            outcome = (yield [ask])[0]
+            iterator.now = self._now()
+        rdtype = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(qtype))
+        found = []
+        for record in resolution.answer:
+            if record.rdtype == qtype and qtype in (codes.AAAA, codes.A):
+                found.append(str(ipaddress.ip_address(record.rdata)))
+            elif record.rdtype == qtype == codes.PTR:
+                found.append(names.to_text(record.rdata).lower())
+        return Resolved(
+            name,
+            rdtype,
+            kind,
+            dns.rcode.to_text(dns.rcode.Rcode.make(resolution.rcode)),
+            resolution.validation.name.lower(),
+            found,
+            resolution.reason,
+            len(task.attempts),
+        )
+
+    def _reverse(self, made: Observation) -> Steps[None]:
+        addresses = [a for one in made.resolved if one.qtype == "AAAA" for a in one.addresses]
+        for address in list(dict.fromkeys(addresses))[:_ADDRESSES_MAX]:
+            reverse = f"{ipaddress.ip_address(address).reverse_pointer}."
+            found = yield from self._resolve("both", reverse, codes.PTR)
+            if found.rcode not in ("NOERROR", "NXDOMAIN"):
+                continue  # the reverse tree does not answer: nothing is known
+            made.pointers[address] = found.addresses
+            for pointer in found.addresses[:3]:
+                back = yield from self._resolve("both", pointer, codes.AAAA)
+                made.confirmed[pointer] = back.addresses
+
+    def _probe(
+        self, made: Observation, wanted: list[tuple[str, str, str, Wanted]]
+    ) -> Steps[list[Exchange]]:
+        """Perform probes at once, and note what came."""
+        wanted = wanted[: max(0, _ASKS_MAX - self.ask_count)]
+        asks = [self._compose(address, one) for _, _, address, one in wanted]
+        outcomes = (yield asks) if asks else []
+        self.ask_count += len(asks)
+        noted = []
+        for (zone, server, address, one), outcome in zip(wanted, outcomes, strict=True):
+            is_reply = isinstance(outcome, Reply)
+            elapsed = outcome.rtt_s if isinstance(outcome, Reply) else outcome.elapsed_s
+            noted.append(
+                Exchange(
+                    zone,
+                    server,
+                    address,
+                    one.transport.name.lower(),
+                    one.about,
+                    one.qname,
+                    one.qtype,
+                    round(elapsed * 1000, 2),
+                    outcome.message.hex() if isinstance(outcome, Reply) else "",
+                    "" if is_reply or isinstance(outcome, Reply) else outcome.why.name.lower(),
+                )
+            )
+        made.exchanges += noted
+        return noted
+
+    def _compose(self, address: str, wanted: Wanted) -> Ask:
+        query = dns.message.make_query(
+            wanted.qname,
+            wanted.qtype,
+            use_edns=0 if wanted.payload else -1,
+            want_dnssec=wanted.is_do,
+            payload=wanted.payload or None,
+            flags=dns.flags.RD if wanted.is_rd else 0,
+        )
+        is_stream = wanted.transport is Transport.TCP
+        to = Endpoint(address, self._port, wanted.transport)
+        return Ask(to, query.to_wire(), _TCP_S if is_stream else _UDP_S)
+
+
+def _cut_in(answer: dns.message.Message, candidate: str, parent: str) -> Cut | None:
+    """Find the delegation in an answer for NS: a referral, or an answer of who serves both."""
+    for section in (answer.answer, answer.authority):
+        for rrset in section:
+            owner = rrset.name.to_text().lower()
+            if rrset.rdtype != dns.rdatatype.NS or owner != candidate:
+                continue
+            servers = sorted(item.target.to_text().lower() for item in rrset)
+            glue: dict[str, list[str]] = {}
+            for extra in answer.additional:
+                host = extra.name.to_text().lower()
+                if host in servers and extra.rdtype in (dns.rdatatype.AAAA, dns.rdatatype.A):
+                    glue.setdefault(host, []).extend(item.to_text() for item in extra)
+            ordered = {host: sorted(found, key=_v6_first) for host, found in glue.items()}
+            return Cut(candidate, parent, servers[:_SERVERS_MAX], ordered)
+    return None
+
+
+def _read(outcome: Outcome) -> dns.message.Message | None:
+    if isinstance(outcome, NoReply):
+        return None
+    return Exchange(
+        "", "", outcome.ask.to.address, "", "", "", "", 0.0, outcome.message.hex()
+    ).answer
+
+
+def _mixed(name: str) -> str:
+    """Write a name in alternating case (draft-vixie-dnsext-dns0x20)."""
+    return "".join(c.upper() if at % 2 else c for at, c in enumerate(name))
+
+
+def _family(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
+def _v6_first(address: str) -> tuple[bool, str]:
+    return ":" not in address, address

@@ -1,0 +1,172 @@
+"""The doctor in a small internet with planted faults: the codes planted appear, and no others."""
+
+import json
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+LEAF6, LEAF4 = "2001:db8:3::53", "192.0.2.4"
+LEAF2 = "2001:db8:4::53"
+
+
+def cut(zone: str, *, glue6: str = LEAF6, servers: str = "ns0") -> str:
+    """What the parent says: NS, IPv4 glue, and IPv6 glue where there is some."""
+    lines = "".join(
+        f"{zone} NS {server}.{zone}\n{server}.{zone} A {LEAF4}\n" for server in servers.split()
+    )
+    return lines + "".join(f"{server}.{zone} AAAA {glue6}\n" for server in servers.split() if glue6)
+
+
+def own(*, six: str = LEAF6) -> str:
+    """What the zone says of itself: one server, a PTR-less host is not among it."""
+    return f"@ NS ns0\nns0 A {LEAF4}\n" + (f"ns0 AAAA {six}\n" if six else "")
+
+
+# Every planted zone has one server, and so these two by necessity.
+ALONE = {"ns-ipv6-count", "ns-diversity", "single-point"}
+PLANTED = {
+    "well.net.": (cut("well.net."), own() + "@ A 192.0.2.4\n"),
+    "noglue.net.": (cut("noglue.net.", glue6=""), own()),
+    "oldglue.net.": (cut("oldglue.net.", glue6="2001:db8:4::53"), own()),
+    "glueonly.net.": (cut("glueonly.net."), own(six="")),
+    "nsdiff.net.": (cut("nsdiff.net."), own() + f"@ NS ns9\nns9 AAAA {LEAF6}\n"),
+    "v4zone.net.": (cut("v4zone.net.", glue6=""), own(six="")),
+    "openxfr.net.": (cut("openxfr.net."), own()),
+    "hints.net.": (cut("hints.net."), own() + "@ HTTPS 1 . ipv4hint=192.0.2.4\n"),
+    "onv4zone.net.": ("onv4zone.net. NS ns0.v4zone.net.\n", "@ NS ns0.v4zone.net.\n"),
+    "ring1.net.": ("ring1.net. NS ns.ring2.net.\n", "@ NS ns.ring2.net.\nns AAAA 2001:db8:3::53\n"),
+    "ring2.net.": ("ring2.net. NS ns.ring1.net.\n", "@ NS ns.ring1.net.\nns AAAA 2001:db8:3::53\n"),
+}
+EXPECTED = {
+    "example.com": set(),
+    "www.broken.com": {"bogus-aaaa", "ptr-missing", *ALONE},
+    "well.net": {"aaaa-missing", *ALONE},
+    # Reachable over IPv6 by nobody who starts from the parent.
+    "noglue.net": {"glue-ipv6-missing", "resolves-ipv6-only", "ns-ipv6-count", "ns-diversity"},
+    "oldglue.net": {
+        "glue-differs",
+        "server-udp-ipv6",
+        "server-tcp-ipv6",
+        "resolves-ipv6-only",
+        "ns-ipv6-count",
+        "ns-diversity",
+    },
+    "glueonly.net": {"glue-only", "ns-ipv6-count", "single-point"},
+    "nsdiff.net": {"ns-sets-differ", *ALONE},
+    "v4zone.net": {"ns-ipv6-count", "resolves-ipv6-only"},
+    "openxfr.net": {"transfer-open", *ALONE},
+    "hints.net": {"https-hints", *ALONE},
+    "onv4zone.net": {"ns-ipv6-count", "resolves-ipv6-only"},
+    "ring1.net": {"unresolvable"},
+}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory, internet_with):
+    return internet_with(tmp_path_factory.mktemp("planted"), PLANTED)
+
+
+def run_doctor(lab, name: str, *options: str) -> tuple[dict[str, str], dict]:
+    """Give the codes that fail or warn, and all that was said."""
+    said = lab.run(
+        sys.executable, "-m", "quada", "doctor", name, "--lab", "--json", "--root-hints",
+        str(lab.hints), "--trust-anchor", str(lab.anchor), *options, timeout_s=100,
+    )  # fmt: skip
+    told = json.loads(said)
+    bad = {
+        one["code"]: one["verdict"]
+        for one in told["findings"]
+        if one["verdict"] in ("FAIL", "WARN")
+    }
+    return bad, told
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_planted_fault_is_found_and_nothing_else(planted, name: str) -> None:
+    bad, told = run_doctor(planted, name)
+    assert set(bad) == EXPECTED[name], json.dumps(told, indent=1)
+
+
+def test_the_smallest_cut_names_who_must_act(planted) -> None:
+    _, told = run_doctor(planted, "onv4zone.net")
+    finding = next(one for one in told["findings"] if one["code"] == "resolves-ipv6-only")
+    assert "ns0.v4zone.net." in finding["message"]
+    assert any(
+        line.startswith("v4zone.net.: ns0.v4zone.net. has no usable IPv6")
+        for line in finding["evidence"]
+    )
+
+
+def test_servers_dead_over_ipv6_alone_are_an_ipv6_finding(planted) -> None:
+    planted.drop(f"ip6 daddr {LEAF6}")
+    planted.drop(f"ip6 daddr {LEAF2}")
+    try:
+        bad, _ = run_doctor(planted, "example.com")
+    finally:
+        planted.restore()
+    assert set(bad) == {"ns-ipv6-count", "server-udp-ipv6", "server-tcp-ipv6", "resolves-ipv6-only"}
+
+
+def test_tcp_blocked_over_ipv6_is_told_apart(planted) -> None:
+    planted.drop(f"ip6 daddr {LEAF6} tcp dport 53")
+    try:
+        bad, _ = run_doctor(planted, "example.com")
+    finally:
+        planted.restore()
+    assert set(bad) == {"server-tcp-ipv6"}
+
+
+def test_a_server_dead_over_both_families_is_no_ipv6_finding(planted) -> None:
+    planted.drop(f"ip6 daddr {LEAF2}")
+    planted.drop("ip daddr 192.0.2.5")
+    try:
+        bad, _ = run_doctor(planted, "example.com")
+    finally:
+        planted.restore()
+    assert "server-dead" in bad
+    assert not {"server-udp-ipv6", "server-tcp-ipv6", "resolves-ipv6-only"} & set(bad)
+
+
+def test_without_ipv6_here_ipv6_is_unknown_and_never_failed(planted) -> None:
+    planted.drop("meta nfproto ipv6 udp dport 53")
+    planted.drop("meta nfproto ipv6 tcp dport 53")
+    try:
+        bad, told = run_doctor(planted, "example.com")
+    finally:
+        planted.restore()
+    assert not bad
+    unknown = {one["code"] for one in told["findings"] if one["verdict"] == "UNKNOWN"}
+    assert {"vantage-ipv6", "ns-ipv6-count", "resolves-ipv6-only"} <= unknown
+
+
+def test_a_zone_is_checked_before_it_is_delegated(planted) -> None:
+    bad, told = run_doctor(
+        planted, "well.net", f"--ns=ns0.well.net/{LEAF6}", f"--ns=ns0.well.net/{LEAF4}"
+    )
+    assert told["zone"] == "well.net."
+    assert "glue-ipv6-missing" not in bad
+    bad, _ = run_doctor(planted, "well.net", f"--ns=ns0.well.net/{LEAF4}")
+    assert "glue-ipv6-missing" in bad
+
+
+def test_a_kept_observation_is_judged_the_same_again(planted, tmp_path) -> None:
+    kept = tmp_path / "seen.json"
+    bad, _ = run_doctor(planted, "www.broken.com", f"--save={kept}")
+    again, _ = run_doctor(planted, "", f"--replay={kept}")
+    assert again == bad
+
+
+def test_the_shadow_report_names_zones_and_servers(planted, tmp_path) -> None:
+    names = tmp_path / "names"
+    names.write_text("example.com\nv4zone.net\nonv4zone.net\nring1.net\n")
+    said = planted.run(
+        sys.executable, "-m", "quada", "shadow", str(names), "--json", "--root-hints", str(planted.hints),
+        timeout_s=100,
+    )  # fmt: skip
+    rows = {row["name"]: row for row in json.loads(said)}
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        "example.com.": "yes", "v4zone.net.": "no", "onv4zone.net.": "no", "ring1.net.": "neither",
+    }  # fmt: skip
+    assert rows["onv4zone.net."]["cuts"] == [["ns0.v4zone.net."]]

@@ -1,0 +1,150 @@
+"""Judging: kept observations, damaged ones, and what must stay unknown."""
+
+import json
+
+import dns.message
+import dns.rrset
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quada.doctor import Observation, Verdict, judge, read_observation, write_observation
+from quada.doctor.observation import Cut, Exchange, Resolved
+from quada.wire.faults import DataFault
+
+
+def soa(
+    address: str, serial: int, *, about: str = "soa-udp", server: str = "ns.example."
+) -> Exchange:
+    query = dns.message.make_query("example.", "SOA")
+    answer = dns.message.make_response(query)
+    answer.flags |= 0x400
+    answer.answer.append(
+        dns.rrset.from_text("example.", 60, "IN", "SOA", f"a. b. {serial} 1 1 1 1")
+    )
+    return Exchange(
+        "example.", server, address, "udp", about, "example.", "SOA", 1.0, answer.to_wire().hex()
+    )
+
+
+def seen(*exchanges: Exchange) -> Observation:
+    made = Observation("example.", "example.", 1000.0)
+    made.cuts = {
+        ".": Cut(".", "", ["root."], {"root.": ["2001:500::1", "198.41.0.4"]}),
+        "example.": Cut(
+            "example.", ".", ["ns.example."], {"ns.example.": ["2a00::1", "198.51.0.1"]}
+        ),
+    }
+    made.hosts = {"root.": ["2001:500::1", "198.41.0.4"], "ns.example.": ["2a00::1", "198.51.0.1"]}
+    root = soa("2001:500::1", 1, about="vantage", server="")
+    made.exchanges = [root, soa("198.41.0.4", 1, about="vantage", server=""), *exchanges]
+    made.resolved = [
+        Resolved("example.", qtype, families, "NOERROR", "insecure", [])
+        for qtype, families in (("AAAA", "both"), ("A", "both"), ("AAAA", "ipv6"), ("AAAA", "ipv4"))
+    ]
+    return made
+
+
+def bad(observation: Observation) -> set[str]:
+    return {one.code for one in judge(observation) if one.verdict in (Verdict.FAIL, Verdict.WARN)}
+
+
+def test_a_server_that_is_two_servers_by_family_is_found() -> None:
+    split = seen(soa("2a00::1", 7), soa("198.51.0.1", 9))
+    finding = next(one for one in judge(split) if one.code == "serial-differs")
+    assert finding.message == "over IPv6 7, over IPv4 9"
+    assert "serial-differs" not in bad(seen(soa("2a00::1", 9), soa("198.51.0.1", 9)))
+
+
+def test_addresses_that_reach_nobody_are_named_by_kind() -> None:
+    made = seen(soa("2a00::1", 7))
+    made.hosts["ns.example."] = ["fd00::1", "198.51.0.1"]
+    assert "ns-address-class" in bad(made)
+    made.resolved[0].addresses = ["64:ff9b::c000:201"]
+    assert "aaaa-address-class" in bad(made)
+
+
+def test_a_signature_about_to_end_is_told_before_it_does() -> None:
+    query = dns.message.make_query("example.", "AAAA")
+    answer = dns.message.make_response(query)
+    answer.answer.append(
+        dns.rrset.from_text(
+            "example.",
+            60,
+            "IN",
+            "RRSIG",
+            "AAAA 13 1 60 19700101010000 19700101000000 1 example. AAAA",
+        )
+    )
+    made = seen(
+        Exchange(
+            "example.",
+            "ns.example.",
+            "2a00::1",
+            "udp",
+            "aaaa",
+            "example.",
+            "AAAA",
+            1.0,
+            answer.to_wire().hex(),
+        )
+    )
+    finding = next(one for one in judge(made) if one.code == "signature-expiry")
+    assert (finding.verdict, finding.subject) == (Verdict.FAIL, "example. AAAA")
+
+
+def test_an_observation_is_read_back_as_it_was() -> None:
+    made = seen(soa("2a00::1", 7))
+    assert read_observation(write_observation(made)) == made
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"version": 9}', '{"version": 1, "cuts": {}}', "null"]
+)
+def test_what_is_no_observation_is_refused(text: str) -> None:
+    with pytest.raises(DataFault):
+        read_observation(text)
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from(
+        [
+            "soa-udp",
+            "edns",
+            "ns",
+            "referral",
+            "aaaa",
+            "https",
+            "case",
+            "recursion",
+            "transfer",
+            "large-tcp",
+            "vantage",
+        ]
+    ),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_server_says_is_judged_without_harm(octets: bytes, about: str) -> None:
+    made = seen(
+        Exchange(
+            "example.", "ns.example.", "2a00::1", "udp", about, "example.", "SOA", 1.0, octets.hex()
+        )
+    )
+    judge(made)
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_damaged_file_is_refused_or_judged(data) -> None:
+    text = json.loads(write_observation(seen(soa("2a00::1", 7))))
+    key = data.draw(st.sampled_from(sorted(text)))
+    text[key] = data.draw(st.one_of(st.none(), st.integers(), st.text(max_size=5), st.just([])))
+    try:
+        made = read_observation(json.dumps(text))
+    except DataFault:
+        return
+    try:
+        judge(made)
+    except (TypeError, AttributeError, ValueError):
+        pytest.fail(f"a damaged {key} got through reading")
