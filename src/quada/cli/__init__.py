@@ -23,6 +23,7 @@ VERBS = {
     "flush": "explain",
     "dnssec": "dnssec",
     "import": "importing",
+    "logs": "logs",
     "pool": "pool",
     "query": "query",
     "record": "record",

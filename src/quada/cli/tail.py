@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quada.cli.output import faults_exit
-from quada.telemetry.event import Event, parse_record, provenance_names
-from quada.wire.faults import ConfigFault, ReachFault
+from quada.telemetry.event import Cause, Event, Kind, Role, parse_record, provenance_names
+from quada.telemetry.filter import read_filter
+from quada.wire.faults import ReachFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
 _PAUSE_S = 0.05
@@ -27,6 +28,15 @@ def register(app: typer.Typer) -> None:
 
 
 def tail(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILTER]...",
+            help="What events must fit: aaaa servfail from 2001:db8::/48 zone example.com role"
+            " recursive; name GLOB, over tcp, ipv6, nodata, bogus, dns64, stale, slower 100ms,"
+            " cause validation, ede 6, upstream; `not` turns a word round.",
+        ),
+    ] = None,
     state_dir: Annotated[Path, typer.Option(help="State directory of the server.")] = Path("var"),
     role: Annotated[str, typer.Option(help="Only authoritative or recursive events.")] = "",
     last: Annotated[int, typer.Option("-n", "--last", min=0, help="Start this many back.")] = 10,
@@ -35,7 +45,7 @@ def tail(
 ) -> None:
     """Show events as they happen: who asked what, over which family, and what they got."""
     with faults_exit():
-        wanted = _predicate(role)
+        wanted = read_filter([*(words or ()), *(("role", role) if role else ())])
         show = _show_json if as_json else _show_line
         try:
             for event in _events(state_dir, last, follow=follow):
@@ -55,16 +65,25 @@ def line(event: Event) -> str:
     if event.is_nodata:
         outcome = "NODATA"
     words = [data["time"], f"{stream:13}", family, f"{transport:3}", event.client or "-"]
+    if event.kind is Kind.UPSTREAM:
+        words.append("asked" if event.role is Role.RECURSIVE else "upstream")
     words += [event.qname or "-", str(data.get("qtype", "-")), str(outcome)]
     if event.provenance:
         words.append("+".join(provenance_names(event.provenance)))
     if event.ede is not None:
         words.append(f"ede={event.ede}")
+    if event.cause and event.cause is not Cause.NONE:
+        words.append(f"cause={event.cause.name.lower()}")
     if event.duration_us:
         words.append(f"{event.duration_us / 1000:.1f}ms")
     if data.get("flags"):
         words.append(",".join(data["flags"]))
-    return " ".join(words)
+    return printable(" ".join(words))
+
+
+def printable(text: str) -> str:
+    """Make text that strangers chose harmless to a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def _show_line(event: Event) -> None:
@@ -73,14 +92,6 @@ def _show_line(event: Event) -> None:
 
 def _show_json(event: Event) -> None:
     typer.echo(json.dumps(event.to_json()))
-
-
-def _predicate(role: str) -> Callable[[Event], bool]:
-    if role not in ("", "authoritative", "recursive"):
-        raise ConfigFault(
-            f"there is no role {role}", place="--role", remedy="authoritative or recursive"
-        )
-    return lambda event: not role or (event.role is not None and event.role.name.lower() == role)
 
 
 def _events(state_dir: Path, last: int, *, follow: bool) -> Iterator[Event]:

@@ -94,7 +94,7 @@ class Cause(IntEnum):
     UNKNOWN = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Event:
     """One query, or one upstream attempt, as far as its source can know it.
 

@@ -1,0 +1,67 @@
+"""Lines and frames of other servers' logs a second, on one core, in this process alone."""
+
+from __future__ import annotations
+
+import time
+
+from quada.telemetry.ingest import make_parser
+from quada.telemetry.ingest.dnstap import DnstapParser
+
+_COUNT = 200_000
+_LINES = {
+    "bind": "20-Nov-2026 21:18:58.277 queries: info: client @0x7fa0 2001:db8:1::{n}#40209"
+    " (host{n}.example.test): query: host{n}.example.test IN AAAA +E(0)K (2001:db8::53)",
+    "coredns": '[INFO] [2001:db8:1::{n}]:50759 - 29008 "AAAA IN host{n}.example.test. udp 41 false'
+    ' 1232" NOERROR qr,aa,rd 68 0.000990251s',
+    "unbound": "[1795209695] unbound[9:0] reply: 2001:db8:1::{n} host{n}.example.test. AAAA IN"
+    " NOERROR 0.001594 0 127",
+    "pdns-recursor": 'msg="Answer" subsystem="syncres" ts="1795242149.519" answers="1" proto="udp"'
+    ' qname="host{n}.example.test" qtype="AAAA" rcode="0" remote="[2001:db8:1::{n}]:41090"'
+    ' timeouts="0" totms="1.293" validationState="Secure"',
+    "dnsmasq": "dnsmasq[7]: {n} 2001:db8:1::{n}/39522 query[AAAA] host{n}.example.test from ::1",
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    for name, form in _LINES.items():
+        lines = [form.format(n=n % 5000) for n in range(_COUNT)]
+        parser = make_parser(name, "bench", None)
+        started = time.process_time()
+        events = 0
+        for at in range(0, _COUNT, 5000):
+            events += len(parser.feed(lines[at : at + 5000], 0))
+        events += len(parser.flush())
+        spent = time.process_time() - started
+        print(f"{name}: {_COUNT / spent:,.0f} lines a second, {events} events")
+    frames = [_frame(n % 5000, is_response=bool(n % 2)) for n in range(_COUNT)]
+    tap = DnstapParser("bench")
+    started = time.process_time()
+    events = len(tap.feed(frames, 0)) + len(tap.flush())
+    spent = time.process_time() - started
+    print(f"dnstap: {_COUNT / spent:,.0f} frames a second, {events} events")
+
+
+def _frame(number: int, *, is_response: bool) -> bytes:
+    """Compose a dnstap frame of an authoritative query or its response."""
+    name = f"host{number // 2}".encode()
+    question = bytes((len(name),)) + name + b"\x07example\x04test\x00\x00\x1c\x00\x01"
+    flags = b"\x84\x00" if is_response else b"\x00\x00"
+    wire = (number // 2).to_bytes(2, "big") + flags + b"\x00\x01" + bytes(6) + question
+    address = bytes.fromhex("20010db8000100000000000000000000")
+    seconds = b"\xe5\xa8\xd0\xd7\x06"
+    at = 12 if is_response else 8
+    message = (
+        bytes((0x08, 2 if is_response else 1, 0x10, 2, 0x18, 1, 0x22, 16))
+        + address
+        + b"\x30\x91\x4e"
+        + bytes((at << 3,)) + seconds
+        + bytes(((at + 1) << 3 | 5,)) + bytes(4)
+        + bytes((14 << 3 | 2 if is_response else 10 << 3 | 2, len(wire)))
+        + wire
+    )  # fmt: skip
+    return bytes((14 << 3 | 2,)) + bytes((len(message),)) + message + b"\x78\x01"
+
+
+if __name__ == "__main__":
+    main()

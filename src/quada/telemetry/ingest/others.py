@@ -1,0 +1,351 @@
+"""CoreDNS, Unbound, PowerDNS and dnsmasq."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import ClassVar, Final
+
+import quada.wire.codes as codes
+from quada.telemetry.event import Cause, Event, Kind, Role, Validation
+from quada.telemetry.ingest.parser import Parser, name_of, rcode_of, type_of
+from quada.wire.ask import Transport
+
+_WAITING_MAX: Final = 4_096
+_TRANSPORTS: Final = {"udp": Transport.UDP, "tcp": Transport.TCP, "dot": Transport.DOT,
+                      "doh": Transport.DOH, "https": Transport.DOH,
+                      "quic": Transport.DOQ}  # fmt: skip
+_FLAGS: Final = {"aa": codes.AA, "tc": codes.TC, "rd": codes.RD, "ra": codes.RA, "ad": codes.AD,
+                 "cd": codes.CD}  # fmt: skip
+
+_COREDNS: Final = re.compile(
+    r"\[INFO\] (?P<address>\[[0-9a-fA-F:.%\w]+\]|[0-9.]+):(?P<port>\d+) - (?P<id>\d+) "
+    r'"(?P<type>[A-Z][A-Z0-9-]*) (?P<class>\w+) (?P<name>.+) (?P<proto>udp|tcp|https|quic|grpc) '
+    r'(?P<size>\d+) (?P<do>true|false) (?P<buffer>\d+)"(?: "\d+")? (?P<rcode>[A-Z]+|-) '
+    r"(?P<flags>[a-z,]*-?) (?P<octets>\d+) (?P<took>[0-9.]+)s$"
+)
+_COREDNS_ERROR: Final = re.compile(
+    r"\[ERROR\] plugin/errors: (?P<rcode>\d+) (?P<name>\S+) (?P<type>[A-Z][A-Z0-9-]*): (?P<why>.+)"
+)
+
+
+class CorednsParser(Parser):
+    """CoreDNS's log and errors plugins. Its lines have no time of their own."""
+
+    def __init__(self, source: str, role: Role | None = None) -> None:
+        super().__init__(source, role)
+        self._reasons: OrderedDict[tuple[str, int], str] = OrderedDict()
+
+    def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
+        """Parse one line; an error line goes with the query line that follows it."""
+        at = line.find("[")
+        found = _COREDNS.match(line, at) if at >= 0 else None
+        if found is None:
+            error = _COREDNS_ERROR.match(line, at) if at >= 0 else None
+            if error is not None:
+                key = name_of(error["name"]), type_of(error["type"])
+                self._reasons[key] = error["why"]
+                while len(self._reasons) > _WAITING_MAX:
+                    self._reasons.popitem(last=False)
+                return True
+            return line.startswith((".:", "CoreDNS-", "linux/", "[INFO] ", "[WARNING] ")) or (
+                ":53" in line[:80] and "plugin" not in line and "client" not in line
+            )
+        rcode = rcode_of(found["rcode"])
+        qname, qtype = name_of(found["name"]), type_of(found["type"])
+        reason = self._reasons.pop((qname, qtype), "") if rcode else ""
+        proto = found["proto"]
+        out.append(
+            Event(
+                at_ns=now_ns, role=self.role, source=self.source,
+                client=found["address"].strip("[]").partition("%")[0].lower(),
+                client_port=int(found["port"]),
+                # tcp is DoT as well.
+                transport=_TRANSPORTS.get(proto) if proto != "tcp" else None,
+                qname=qname, qtype=qtype, rcode=rcode, is_do=found["do"] == "true",
+                flags=sum(_FLAGS.get(word, 0) for word in found["flags"].split(",")),
+                duration_us=int(float(found["took"]) * 1e6),
+                response_octets=int(found["octets"]),
+                cause=_cause(reason) if rcode == codes.SERVFAIL else None, detail=reason,
+            )
+        )  # fmt: skip
+        return True
+
+
+_UNBOUND: Final = re.compile(
+    r"\[(?P<epoch>\d+)(?:\.\d+)?\] unbound\[\d+:[0-9a-f]+\] "
+    r"(?:info|query|reply|error|notice|warning): "
+)
+_UNBOUND_LINE: Final = re.compile(
+    r"(?P<address>[0-9a-fA-F.:]+)(?:@\d+)? (?P<name>\S+) (?P<type>[A-Z][A-Z0-9-]*) "
+    r"(?P<class>[A-Z]+)"
+    r"(?: (?P<rcode>[A-Z]+) (?P<took>[0-9.]+) (?P<cached>[01]) (?P<octets>\d+))?"
+    r"(?: on (?P<proto>\w+) .*)?$"
+)
+_UNBOUND_FAILED: Final = re.compile(
+    r"(?P<what>SERVFAIL|validation failure) <(?P<name>\S+) (?P<type>[A-Z][A-Z0-9-]*) "
+    r"(?P<class>[A-Z]+)>: (?P<why>.+)"
+)
+
+
+class UnboundParser(Parser):
+    """Unbound's log-queries, log-replies, log-servfail and val-log-level 2."""
+
+    ROLE: ClassVar[Role | None] = Role.RECURSIVE
+
+    def __init__(self, source: str, role: Role | None = None) -> None:
+        super().__init__(source, role)
+        self._reasons: OrderedDict[tuple[str, int], tuple[Cause, str]] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, str, int], Event] = OrderedDict()
+
+    def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
+        """Parse one line: a reply is the event, a query line only waits for it."""
+        head = _UNBOUND.match(line)
+        if head is None:
+            return False
+        at_ns = int(head["epoch"]) * 1_000_000_000
+        rest = line[head.end() :]
+        failed = _UNBOUND_FAILED.match(rest)
+        if failed is not None:
+            is_bogus = failed["what"] == "validation failure"
+            cause = Cause.VALIDATION if is_bogus else _cause(failed["why"])
+            key = name_of(failed["name"]), type_of(failed["type"])
+            known = self._reasons.get(key)
+            if known is None or known[0] is not Cause.VALIDATION:
+                self._reasons[key] = cause, failed["why"]
+            while len(self._reasons) > _WAITING_MAX:
+                self._reasons.popitem(last=False)
+            return True
+        found = _UNBOUND_LINE.match(rest)
+        if found is None:
+            return True  # a line of Unbound's own about something else
+        qname, qtype = name_of(found["name"]), type_of(found["type"])
+        key3 = found["address"].lower(), qname, qtype
+        if found["rcode"] is None:
+            self._waiting[key3] = self._event(found, at_ns, qname, qtype)
+            while len(self._waiting) > _WAITING_MAX:
+                out.append(self._waiting.popitem(last=False)[1])
+            return True
+        self._waiting.pop(key3, None)
+        event = self._event(found, at_ns, qname, qtype)
+        event.rcode = rcode_of(found["rcode"])
+        event.duration_us = int(float(found["took"]) * 1e6)
+        event.response_octets = int(found["octets"])
+        if event.rcode == codes.SERVFAIL:
+            event.cause, event.detail = self._reasons.get((qname, qtype), (Cause.UNKNOWN, ""))
+            if event.cause is Cause.VALIDATION:
+                event.validation = Validation.BOGUS
+        out.append(event)
+        return True
+
+    def flush(self) -> list[Event]:
+        """Give queries without replies."""
+        left = list(self._waiting.values())
+        self._waiting.clear()
+        self.event_count += len(left)
+        return left
+
+    def _event(self, found: re.Match[str], at_ns: int, qname: str, qtype: int) -> Event:
+        proto = found["proto"]
+        return Event(
+            at_ns=at_ns, role=self.role, source=self.source, client=found["address"].lower(),
+            qname=qname, qtype=qtype, transport=_TRANSPORTS.get(proto) if proto else None,
+        )  # fmt: skip
+
+
+_PAIR: Final = re.compile(r'([A-Za-z-]+)="((?:[^"\\]|\\.)*)"')
+
+
+_QUOTED: Final = re.compile(r"\\(.)")
+
+
+class PdnsRecursorParser(Parser):
+    """PowerDNS Recursor with quiet=no: structured pairs. It does not log the CD bit."""
+
+    ROLE: ClassVar[Role | None] = Role.RECURSIVE
+
+    def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
+        """Parse one line."""
+        if 'msg="' not in line:
+            return "pdns_recursor" in line or "PowerDNS" in line
+        pairs = {key: _QUOTED.sub(r"\1", value) for key, value in _PAIR.findall(line)}
+        if "qname" not in pairs or "qtype" not in pairs:
+            return True
+        if pairs.get("msg") not in ("Answer", "Question answered from packet cache", "Question"):
+            return True
+        if pairs["msg"] == "Question":
+            return True  # its answer follows
+        address, _, port = pairs.get("remote", "").rpartition(":")
+        state = pairs.get("validationState", "")
+        is_bogus = state.startswith("Bogus")
+        rcode = int(pairs["rcode"]) if pairs.get("rcode", "").isdigit() else None
+        answers = pairs.get("answers", "")
+        stamp = pairs.get("ts", "")
+        out.append(
+            Event(
+                at_ns=int(float(stamp) * 1e9) if stamp.replace(".", "").isdigit() else now_ns,
+                role=self.role, source=self.source,
+                client=address.strip("[]").lower() or None,
+                client_port=int(port) if port.isdigit() else None,
+                transport=_TRANSPORTS.get(pairs.get("proto", "")),
+                qname=name_of(pairs["qname"]), qtype=type_of(pairs["qtype"]),
+                rcode=codes.SERVFAIL if is_bogus else rcode,
+                is_nodata=rcode == 0 and answers == "0" if answers.isdigit() else None,
+                validation=_STATES.get(state.partition(" ")[0]),
+                cause=Cause.VALIDATION if is_bogus
+                else Cause.REACHABILITY if rcode == 2 and pairs.get("timeouts", "0") != "0"
+                else Cause.UNKNOWN if rcode == 2 else None,
+                duration_us=int(float(pairs["totms"]) * 1000) if "totms" in pairs else None,
+                detail=state if is_bogus else "",
+            )
+        )  # fmt: skip
+        return True
+
+
+_STATES: Final = {"Secure": Validation.SECURE, "Insecure": Validation.INSECURE,
+                  "Bogus": Validation.BOGUS, "Indeterminate": Validation.INDETERMINATE}  # fmt: skip
+_PDNS_AUTH: Final = re.compile(
+    r"(?P<tcp>TCP )?Remote (?P<address>[0-9a-fA-F.:]+)(?:<-\S+)? wants '(?P<name>.*)\|"
+    r"(?P<type>[A-Z][A-Z0-9-]*)', do = (?P<do>[01]), bufsize = (?P<buffer>\d+)"
+)
+
+
+class PdnsAuthParser(Parser):
+    """PowerDNS Authoritative Server with log-dns-queries: it does not log answers."""
+
+    ROLE: ClassVar[Role | None] = Role.AUTHORITATIVE
+
+    def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
+        """Parse one line."""
+        at = line.find("Remote ")
+        found = _PDNS_AUTH.search(line, max(0, at - 4)) if at >= 0 else None
+        if found is None:
+            return "wants '" not in line
+        out.append(
+            Event(
+                at_ns=now_ns, role=self.role, source=self.source,
+                client=found["address"].lower(),
+                transport=Transport.TCP if found["tcp"] else Transport.UDP,
+                qname=name_of(found["name"]), qtype=type_of(found["type"]),
+                is_do=found["do"] == "1",
+            )
+        )  # fmt: skip
+        return True
+
+
+_DNSMASQ: Final = re.compile(
+    r"(?:dnsmasq\[\d+\]: )?(?P<serial>\d+) (?P<address>[0-9a-fA-F.:]+)/(?P<port>\d+) "
+    r"(?P<what>query\[(?:type=)?(?P<type>[A-Z0-9-]+)\]|[a-z-]+(?:\[\S+\])?|/\S+) "
+    r"(?P<name>.+) (?P<rest>(?:from|to|is) .+)$"
+)
+
+
+class DnsmasqParser(Parser):
+    """dnsmasq with log-queries=extra: a number joins the lines of one query."""
+
+    ROLE: ClassVar[Role | None] = Role.RECURSIVE
+
+    def __init__(self, source: str, role: Role | None = None) -> None:
+        super().__init__(source, role)
+        self._waiting: OrderedDict[str, Event] = OrderedDict()
+
+    def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
+        """Parse one line; a query is given when the next begins or its end is told."""
+        at = line.find("dnsmasq[")
+        found = _DNSMASQ.match(line, max(at, 0))
+        if found is None:
+            return "dnsmasq" in line and "query[" not in line
+        serial = found["serial"]
+        if found["type"] is not None:
+            self._waiting[serial] = Event(
+                at_ns=now_ns, role=self.role, source=self.source,
+                client=found["address"].lower(), client_port=int(found["port"]),
+                # Its names are not escaped: a blank is one of the name.
+                qname=name_of(found["name"].replace(" ", "\\032")),
+                qtype=int(found["type"]) if found["type"].isdigit() else type_of(found["type"]),
+            )  # fmt: skip
+            while len(self._waiting) > _WAITING_MAX:
+                out.append(self._waiting.popitem(last=False)[1])
+            return True
+        event = self._waiting.get(serial)
+        if event is None:
+            return True
+        what, rest = found["what"], found["rest"]
+        if what == "forwarded":
+            event.upstream_family = 6 if ":" in rest else 4
+        elif what == "validation":
+            event.validation = {
+                "SECURE": Validation.SECURE, "INSECURE": Validation.INSECURE,
+                "BOGUS": Validation.BOGUS,
+            }.get(rest.removeprefix("is ").partition(" ")[0])  # fmt: skip
+        elif rest.startswith("is "):
+            self._ended(event, rest[3:])
+            out.append(self._waiting.pop(serial))
+        return True
+
+    def flush(self) -> list[Event]:
+        """Give queries whose end was not told."""
+        left = list(self._waiting.values())
+        self._waiting.clear()
+        self.event_count += len(left)
+        return left
+
+    @staticmethod
+    def _ended(event: Event, what: str) -> None:
+        word = what.partition(" ")[0]
+        rcode = rcode_of(word)
+        if word.startswith("NODATA"):
+            event.rcode, event.is_nodata = 0, True
+        elif rcode is not None:
+            event.rcode, event.is_nodata = rcode, False
+            if rcode == codes.SERVFAIL:
+                is_bogus = event.validation is Validation.BOGUS
+                event.cause = Cause.VALIDATION if is_bogus else Cause.UNKNOWN
+        elif word != "<CNAME>":
+            event.rcode, event.is_nodata = 0, False
+
+
+_DEGRADED: Final = re.compile(
+    r"Using degraded feature set (?P<set>\S+) instead of (?P<full>\S+) for DNS server "
+    r"(?P<address>[0-9a-fA-F.:]+)"
+)
+
+
+class ResolvedParser(Parser):
+    """systemd-resolved's complaints of its servers: trouble seen from the client's side."""
+
+    ROLE: ClassVar[Role | None] = Role.RECURSIVE
+
+    def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
+        """Parse one line."""
+        found = _DEGRADED.search(line)
+        if found is None:
+            return "DNS server" in line or "systemd-resolved" in line
+        address = found["address"].rstrip(".").lower()
+        out.append(
+            Event(
+                at_ns=now_ns, kind=Kind.UPSTREAM,
+                role=self.role, source=self.source, client=address,
+                upstream_family=6 if ":" in address else 4, cause=Cause.REACHABILITY,
+                detail=f"degraded to {found['set']}",
+            )
+        )  # fmt: skip
+        return True
+
+
+def _cause(reason: str) -> Cause:
+    """Split causes by what servers write."""
+    if not reason:
+        return Cause.UNKNOWN
+    low = reason.lower()
+    if any(word in low for word in ("signature", "validation", "bogus", "dnssec", "trust")):
+        return Cause.VALIDATION
+    if any(
+        word in low
+        for word in ("timeout", "timed out", "unreachable", "refused the", "connection refused",
+                     "no route", "servers failed", "upstream server")
+    ):  # fmt: skip
+        return Cause.REACHABILITY
+    if "lame" in low or "refused" in low or "delegation" in low:
+        return Cause.DELEGATION
+    return Cause.UNKNOWN
