@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import hashlib
 import os
+import re
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from quada.wire.faults import ConfigFault
@@ -12,14 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK_OCTETS: Final = 1 << 20
+_MARK_OCTETS: Final = 256  # our choice: two or three lines, with their times
 _LINE_OCTETS_MAX: Final = 65_536  # our choice: a longer line is no log line, and is cut
 
 
 class Position(NamedTuple):
-    """How far a file was read: which file it was, and the octet after the last whole line."""
+    """How far a file was read: which file it was, and the octet after the last whole line.
+
+    `mark` tells a file from a later one with its inode: a hash of its first octets.
+    """
 
     inode: int
     at: int
+    mark: str = ""
 
 
 class Follower:
@@ -33,6 +41,8 @@ class Follower:
         self._path = path
         self._file: IO[bytes] | None = None
         self._inode = 0
+        self._first = b""
+        self._is_gzip = False
         self._at = 0
         self._rest = b""
         self._is_cut = False
@@ -42,7 +52,8 @@ class Follower:
     @property
     def position(self) -> Position:
         """Where the next whole line begins."""
-        return Position(self._inode, self._at - len(self._rest))
+        at = self._at - len(self._rest)
+        return Position(self._inode, at, _mark(self._head(at)))
 
     def take(self) -> list[str]:
         """Give what there is, at most a mebibyte of it; nothing where nothing was added."""
@@ -50,10 +61,14 @@ class Follower:
             self._open(None)
             if self._file is None:
                 return []
-        octets = self._file.read(_CHUNK_OCTETS)
-        if not octets:
-            self._look_for_successor()
-            return []
+        while octets := self._file.read(_CHUNK_OCTETS):
+            lines = self._cut(octets)
+            if lines:  # else all of it was inside one line
+                return [one[:_LINE_OCTETS_MAX].decode("utf-8", "backslashreplace") for one in lines]
+        self._look_for_successor()
+        return []
+
+    def _cut(self, octets: bytes) -> list[bytes]:
         self._at += len(octets)
         lines = (self._rest + octets).split(b"\n")
         self._rest = lines.pop()
@@ -66,7 +81,7 @@ class Follower:
                 lines.append(self._rest[:_LINE_OCTETS_MAX])
                 self.cut_count += 1
             self._rest, self._is_cut = b"", True
-        return [one[:_LINE_OCTETS_MAX].decode("utf-8", "backslashreplace") for one in lines]
+        return lines
 
     def rest(self) -> list[str]:
         """Give a last line that has no end."""
@@ -80,12 +95,13 @@ class Follower:
             self._file = None
 
     def _open(self, position: Position | None) -> None:
+        path = self._path if position is None else self._place_of(position)
         try:
             # Compressed files are read once, from their start: nobody appends to them.
-            if self._path.suffix == ".gz":
-                self._file = gzip.open(self._path)  # type: ignore[assignment]  # noqa: SIM115
+            if path.suffix == ".gz":
+                self._file = gzip.open(path)  # type: ignore[assignment]  # noqa: SIM115
             else:
-                self._file = self._path.open("rb")
+                self._file = path.open("rb")
             found = os.fstat(self._file.fileno())  # type: ignore[union-attr]
         except FileNotFoundError as error:
             if self._inode or position:
@@ -94,13 +110,43 @@ class Follower:
         except OSError as error:
             raise ConfigFault(f"cannot read it: {error.strerror}", place=str(self._path)) from error
         self._inode, self._at, self._rest, self._is_cut = found.st_ino, 0, b"", False
-        if position is not None and position.inode == found.st_ino:
-            self._at = min(position.at, found.st_size)
+        self._is_gzip = path.suffix == ".gz"
+        self._first = b""
+        if position is not None and _mark(self._head(_marked(position))) == position.mark:
+            self._at = position.at if self._is_gzip else min(position.at, found.st_size)
             self._file.seek(self._at)  # type: ignore[union-attr]
+
+    def _place_of(self, position: Position) -> Path:
+        """Find where the file of a position is by now: renamed, compressed, or gone."""
+        candidates = [
+            *self._rotated(),
+            self._path,
+            *self._path.parent.glob(f"{self._path.name}*.gz"),
+        ]
+        for wants_inode in (True, False):
+            for path in candidates:
+                try:
+                    is_same = path.stat().st_ino == position.inode
+                    if (is_same or not wants_inode) and position.mark == _mark_of(path, position):
+                        return path
+                except (OSError, EOFError):
+                    continue
+        return self._path
+
+    def _rotated(self) -> list[Path]:
+        """Give the files that once had this name, the oldest first."""
+        form = re.compile(re.escape(self._path.name) + r"[.-]\d[\d-]*")
+        found = []
+        with contextlib.suppress(OSError):
+            for path in self._path.parent.iterdir():
+                if form.fullmatch(path.name):
+                    with contextlib.suppress(OSError):
+                        found.append((path.stat().st_mtime_ns, path))
+        return [path for _, path in sorted(found)]
 
     def _look_for_successor(self) -> None:
         """At the end of a file: has another taken its name, or has it become shorter?"""
-        if self._path.suffix == ".gz" or self._file is None:
+        if self._file is None or (self._path.suffix == ".gz"):
             return
         try:
             found = self._path.stat()
@@ -110,8 +156,52 @@ class Follower:
             if self._file.read(1):
                 self._file.seek(-1, 1)  # something came in between: the old file first
                 return
+            following = self._following()
             self.close()
-            self._open(None)
+            # What had the name between the old file and the one of now comes first.
+            kept, self._path = self._path, following
+            try:
+                self._open(None)
+            finally:
+                self._path = kept
         elif found.st_size < self._at:
             self._file.seek(0)
-            self._at, self._rest = 0, b""
+            self._at, self._rest, self._first = 0, b"", b""
+
+    def _following(self) -> Path:
+        rotated = self._rotated()
+        for at, path in enumerate(rotated[:-1]):
+            with contextlib.suppress(OSError):
+                if path.stat().st_ino == self._inode:
+                    return rotated[at + 1]
+        return self._path
+
+    def _head(self, at: int) -> bytes:
+        """Give the first octets of the file, of those before a place."""
+        size = min(at, _MARK_OCTETS)
+        if len(self._first) < size and self._file is not None:
+            if self._is_gzip:
+                back = self._file.tell()
+                self._file.seek(0)
+                self._first = self._file.read(_MARK_OCTETS)
+                self._file.seek(back)
+            else:
+                self._first = os.pread(self._file.fileno(), _MARK_OCTETS, 0)
+        return self._first[:size]
+
+
+def _marked(position: Position) -> int:
+    """Give how many octets a position's mark is of."""
+    return min(position.at, _MARK_OCTETS)
+
+
+def _mark(head: bytes) -> str:
+    return hashlib.blake2b(head, digest_size=8).hexdigest()
+
+
+def _mark_of(path: Path, position: Position) -> str:
+    if path.suffix == ".gz":
+        with gzip.open(path) as packed:
+            return _mark(packed.read(_marked(position)))
+    with path.open("rb") as file:
+        return _mark(file.read(_marked(position)))
