@@ -16,6 +16,7 @@ from quada.api.operations import Operations
 from quada.console.pages import add_console
 from quada.console.session import COOKIE
 from quada.store.accounts import Accounts
+from quada.store.alerts import AlertStore
 from quada.store.zones import Author, ZoneStore
 from quada.zones import read_zone
 
@@ -48,7 +49,8 @@ async def measure(place: Path) -> dict[str, list[float]]:
     store, accounts = ZoneStore.open(place / "zones.db"), Accounts.open(place / "accounts.db")
     store.create(read_zone("".join(lines), b"\x07example\x03com\x00"), Author("bench"), 1)
     accounts.add_user("bench", ("admin",), 1)
-    operations = Operations(store, accounts, _Nobody(), lambda: int(time.time()))
+    alerts = AlertStore.open(place / "alerts.db")
+    operations = Operations(store, accounts, alerts, _Nobody(), lambda: int(time.time()))
     app = make_app(operations, requests_per_hour=100_000)
     add_console(app, operations)
     headers = {"Authorization": f"Bearer {accounts.add_token('bench', ('admin',), 1)}"}

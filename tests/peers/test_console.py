@@ -11,7 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from quada.store.accounts import FILE, Accounts
+from quada.store.alerts import AlertStore
 from quada.store.zones import Author, ZoneStore
+from quada.telemetry.signals import Signal, State
 from quada.zones import read_zone
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(180)]
@@ -203,6 +205,23 @@ def test_health_dashboard_server_and_access_pages_show_what_is(page: Page, web) 
     page.get_by_role("button", name="Make token").click()
     page.get_by_text(re.compile("^quada_")).wait_for()
     keep(page, "access")
+
+
+def test_an_alert_is_shown_with_its_evidence_and_taken_on(page: Page, web) -> None:
+    store = AlertStore.open(web.served.state_dir / "alerts.db")
+    hostile = "<img src=x onerror=document.title=3>"
+    store.note(
+        Signal("aaaa-servfail", "recursive/example.com.", State.OPEN, 1000, f"AAAA fails {hostile}",
+               "A fails for 0 of 9", "validation", "everywhere", (hostile,), "quada doctor example.com"),
+        1000, (),
+    )  # fmt: skip
+    page.goto(f"{web.url}/alerts")
+    page.get_by_text("quada doctor example.com").wait_for()
+    keep(page, "alerts")
+    assert page.locator("main img").count() == 0
+    page.get_by_role("button", name="Take alert 1 on").click()
+    page.get_by_text("taken on by user admin").wait_for()
+    store.close()
 
 
 def test_pages_fit_a_telephone_and_are_reached_by_keys_alone(page: Page, web) -> None:

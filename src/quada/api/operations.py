@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from quada.api.access import Caller
     from quada.store.accounts import Accounts
+    from quada.store.alerts import AlertStore
     from quada.store.zones import Entry, Summary, ZoneStore
     from quada.telemetry.event import Event
     from quada.zones import Finding
@@ -89,9 +90,15 @@ class Operations:
     """The use cases. `now` gives the time in seconds of the Unix epoch."""
 
     def __init__(
-        self, store: ZoneStore, accounts: Accounts, server: Server, now: Callable[[], int]
+        self,
+        store: ZoneStore,
+        accounts: Accounts,
+        alerts: AlertStore,
+        server: Server,
+        now: Callable[[], int],
     ) -> None:
         self.accounts = accounts
+        self.alerts = alerts
         self.server = server
         self.now = now
         self._store = store

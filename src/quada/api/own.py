@@ -18,6 +18,7 @@ from quada.api.data import edited_data, entry_data, finding_data, numbered_data
 from quada.api.operations import Edit, Operations
 from quada.api.records import Draft
 from quada.store.accounts import audit_data
+from quada.store.alerts import alert_data
 from quada.telemetry.event import Event
 from quada.wire.faults import DataFault
 
@@ -127,6 +128,17 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
         if not caller.is_admin:
             raise Denied(f"{caller.who} is no administrator")
         return [audit_data(line) for line in operations.accounts.audited()]
+
+    @router.get("/alerts")
+    def alerts(caller: Who, is_open: bool = False) -> list[dict[str, Any]]:
+        _need_read(caller)
+        return [alert_data(one) for one in operations.alerts.alerts(is_open=is_open)]
+
+    @router.post("/alerts/{number}/acknowledge")
+    def acknowledge(number: int, caller: Who) -> dict[str, Any]:
+        _need_read(caller)
+        operations.alerts.acknowledge(number, caller.who)
+        return alert_data(operations.alerts.alert(number))
 
     @router.get("/events")
     def events(

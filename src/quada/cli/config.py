@@ -70,7 +70,7 @@ def show(
         text = _text(file) if file else ""
         data = asdict(read_settings(text, str(file or "")))
         defaults = asdict(read_settings(""))
-        for key in data["key"]:
+        for key in (*data["key"], *data["alert_receiver"]):
             key["secret"] = "(not shown)"
         if data["authority"]["cookie_secret"]:
             data["authority"]["cookie_secret"] = "(not shown)"

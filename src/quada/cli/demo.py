@@ -38,6 +38,7 @@ def demo(
             zone=(),
             server=replace(settings.server, state_dir=str(state_dir)),
             authority=replace(settings.authority, listen=(f"[::]:{port}", f"0.0.0.0:{port}")),
+            signals=replace(settings.signals, on=True),
             api=replace(settings.api, listen=(f"[::]:{web_port}",), url=f"http://[::1]:{web_port}"),
         )
         typer.echo(f"try: dig -p {port} @::1 app.example.com AAAA")

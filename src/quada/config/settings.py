@@ -38,6 +38,36 @@ class EventSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignalSection:
+    """The watch over events: signals and alerts (see docs/signals.md)."""
+
+    on: bool = setting(False, "Run the watch: a process of its own, at low priority.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSection:
+    """One log of another server that the watch follows, `[[log]]`."""
+
+    name: str = setting("", "What to call it in events; empty is its path.")
+    path: str = setting("", "The file.")
+    format: str = setting("auto", "Its format, or `auto` (see docs/logs.md).")
+    role: str = setting(
+        "", "Role of its server, where the format does not tell.",
+        choices=("", "authoritative", "recursive"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverSection:
+    """One receiver of alerts, `[[alert_receiver]]`."""
+
+    name: str = setting("", "Its name.")
+    kind: str = setting("webhook", "What it is.", choices=("webhook", "alertmanager"))
+    url: str = setting("", "Where to POST; Alertmanager's base URL.")
+    secret: str = setting("", "Signs webhook bodies (HMAC-SHA256); never shown or logged.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthoritySection:
     """The authoritative role."""
 
@@ -224,6 +254,7 @@ class Settings:
     version: int = setting(VERSION, "Version of this file's form.")
     server: ServerSettings = field(default_factory=ServerSettings)
     events: EventSettings = field(default_factory=EventSettings)
+    signals: SignalSection = field(default_factory=SignalSection)
     authority: AuthoritySection = field(default_factory=AuthoritySection)
     resolver: ResolverSection = field(default_factory=ResolverSection)
     alias: AliasSection = field(default_factory=AliasSection)
@@ -234,3 +265,5 @@ class Settings:
     zone: tuple[ZoneSection, ...] = setting((), "Zones.")
     key: tuple[KeySection, ...] = setting((), "TSIG keys.")
     pool: tuple[PoolSection, ...] = setting((), "Pools.")
+    log: tuple[LogSection, ...] = setting((), "Logs of other servers.")
+    alert_receiver: tuple[ReceiverSection, ...] = setting((), "Receivers of alerts.")

@@ -274,6 +274,7 @@ def _add_watching(
     router: APIRouter, pages: Pages, sessions: Sessions, operations: Operations
 ) -> None:
     Seen = Annotated[Login, Depends(sessions.login)]
+    Posted = Annotated[Login, Depends(sessions.posted)]
 
     @router.get("/tail")
     def tail(login: Seen) -> Response:
@@ -299,6 +300,18 @@ def _add_watching(
             "dashboard.html", login, figures=figures, bars=bars, classes=CLASSES,
             count=len(events),
         )  # fmt: skip
+
+    @router.get("/alerts")
+    def alerts(login: Seen, all: bool = False) -> Response:  # noqa: A002
+        _need_read(login)
+        found = operations.alerts.alerts(is_open=not all)
+        return pages.show("alerts.html", login, alerts=found, is_all=all)
+
+    @router.post("/alerts/{number}/acknowledge")
+    def acknowledge(number: int, login: Posted) -> Response:
+        _need_read(login)
+        operations.alerts.acknowledge(number, login.caller.who)
+        return RedirectResponse("/alerts", 303)
 
     @router.get("/explain")
     def explain(login: Seen, name: str = "", rdtype: str = "AAAA") -> Response:

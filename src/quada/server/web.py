@@ -20,6 +20,8 @@ from quada.api.operations import Operations
 from quada.console.pages import add_console
 from quada.server.ring import open_rings, split
 from quada.store.accounts import FILE, Accounts
+from quada.store.alerts import FILE as ALERTS_FILE
+from quada.store.alerts import AlertStore
 from quada.store.zones import ZoneStore
 from quada.telemetry.event import Event, parse_record
 
@@ -73,7 +75,8 @@ async def serve_web(plan: Plan, sockets: list[socket.socket], url: str) -> None:
     accounts = Accounts.open(plan.state_dir / FILE)
     store = ZoneStore.open(plan.store_path)
     running = Running(plan.control_path, plan.events_dir)
-    operations = Operations(store, accounts, running, lambda: int(time.time()))
+    alerts = AlertStore.open(plan.state_dir / ALERTS_FILE)
+    operations = Operations(store, accounts, alerts, running, lambda: int(time.time()))
     if not accounts.users():
         first_link(accounts, url)
     app = make_app(operations, requests_per_hour=plan.settings.api.requests_per_hour)

@@ -12,6 +12,7 @@ import pytest
 from quada.api.http import make_app
 from quada.api.operations import Operations
 from quada.store.accounts import Accounts
+from quada.store.alerts import AlertStore
 from quada.store.zones import Author, ZoneStore
 from quada.telemetry.event import Event
 from quada.zones import read_zone
@@ -70,7 +71,8 @@ class Api:
         self.accounts = Accounts.open(place / "accounts.db")
         self.store = ZoneStore.open(place / "zones.db")
         self.store.create(read_zone(TEXT, ORIGIN), Author("test"), 1)
-        operations = Operations(self.store, self.accounts, Nobody(), lambda: 1_700_000_000)
+        alerts = AlertStore.open(place / "alerts.db")
+        operations = Operations(self.store, self.accounts, alerts, Nobody(), lambda: 1_700_000_000)
         self.app = make_app(operations, requests_per_hour=1000)
         self.http = self.client(self.accounts.add_token("all", ("admin",), 1))
 

@@ -1,0 +1,201 @@
+"""The watch process: reads the event rings and followed logs, judges, keeps alerts, delivers them.
+
+A process of its own at low priority. It cannot slow the servers: what it does not read in time is
+overwritten, counted, and makes it say that it is blind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import structlog
+
+from quada.server.ring import open_rings, split
+from quada.store.alerts import FILE, AlertStore
+from quada.store.follow import Follower
+from quada.telemetry.event import Role, parse_record
+from quada.telemetry.ingest import detect, make_parser
+from quada.telemetry.signals import Signal, State, Watch
+from quada.wire.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from quada.config.settings import LogSection, ReceiverSection
+    from quada.server.plan import Plan
+    from quada.server.ring import RingReader
+    from quada.telemetry.event import Event
+    from quada.telemetry.ingest import Parser
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+_PAUSE_S: Final = 0.5
+_JUDGE_S: Final = 5.0
+_RECEIVER_S: Final = 5.0
+_BACKOFF_S: Final = 10
+_BACKOFF_MAX_S: Final = 3600
+_TRIES_MAX: Final = 50
+_NICE: Final = 10
+_LOG_SAMPLE: Final = 200
+
+
+class LogSource:
+    """One followed log of another server."""
+
+    def __init__(self, section: LogSection, path: Path) -> None:
+        self._section = section
+        self._path = path
+        self._follower: Follower | None = None
+        self._parser: Parser | None = None
+
+    def take(self, now_ns: int) -> list[Event]:
+        """Give events of the lines that came; nothing while the file is not there."""
+        try:
+            if self._follower is None:
+                self._follower = Follower(self._path)
+            lines = self._follower.take()
+            if lines and self._parser is None:
+                kind = self._section.format
+                kind = detect(lines[:_LOG_SAMPLE]) if kind == "auto" else kind
+                role = Role[self._section.role.upper()] if self._section.role else None
+                self._parser = make_parser(kind, self._section.name or str(self._path), role)
+        except Fault:
+            return []
+        return self._parser.feed(lines, now_ns) if self._parser is not None and lines else []
+
+
+class Watcher:
+    """Ties rings and logs to the watch, and its signals to alerts and receivers."""
+
+    def __init__(self, plan: Plan) -> None:
+        from pathlib import Path
+
+        self._receivers = {one.name: one for one in plan.settings.alert_receiver}
+        self._store = AlertStore.open(plan.state_dir / FILE)
+        self._readers: list[RingReader] = open_rings(plan.events_dir)
+        self._logs = [LogSource(one, Path(one.path)) for one in plan.settings.log]
+        self._watch = Watch()
+        self._watch.resume(
+            Signal(**alert.told)._replace(state=State(alert.told["state"]))
+            for alert in self._store.alerts(is_open=True, limit=500)
+        )
+        self._next_judge = 0.0
+
+    def look(self, now: float) -> None:
+        """Take what came, judge when it is time, and keep what changed."""
+        self._watch.feed(self._events(now))
+        if now < self._next_judge:
+            return
+        self._next_judge = now + _JUDGE_S
+        for one in self._watch.judge(int(now)):
+            self.note(one, int(now))
+
+    def note(self, found: Signal, now_s: int) -> None:
+        """Keep a signal as an alert."""
+        if found.state is State.CLOSED and found.key not in self._store.open_keys():
+            return
+        alert = self._store.note(found, now_s, tuple(self._receivers))
+        if alert is not None:
+            tell = log.info if found.state is State.CLOSED else log.warning
+            tell("alert", number=alert.number, state=alert.state, key=alert.key,
+                 summary=found.summary)  # fmt: skip
+
+    async def deliver(self) -> None:
+        """Send what is due; a receiver that hangs keeps nobody else waiting."""
+        now_s = int(time.time())
+        by_receiver: dict[str, list[Any]] = {}
+        for one in self._store.due(now_s, 100):
+            by_receiver.setdefault(one.receiver, []).append(one)
+        await asyncio.gather(*(self._deliver_all(name, all_) for name, all_ in by_receiver.items()))
+
+    async def _deliver_all(self, name: str, deliveries: list[Any]) -> None:
+        receiver = self._receivers.get(name)
+        for one in deliveries:
+            if receiver is None or one.tries >= _TRIES_MAX:
+                self._store.delivered(one.number)
+                continue
+            why = await send(receiver, one.body)
+            if why:
+                wait_s = min(_BACKOFF_MAX_S, _BACKOFF_S * 2 ** min(one.tries, 10))
+                self._store.put_off(one.number, int(time.time()) + wait_s)
+                log.warning("alert not delivered", receiver=name, why=why, again_in_s=wait_s)
+                return
+            self._store.delivered(one.number)
+
+    def _events(self, now: float) -> Iterator[Event]:
+        for reader in self._readers:
+            for record in split(reader.take()):
+                yield parse_record(record)
+            if reader.lost_count:
+                self._watch.lose(reader.lost_count, int(now))
+                reader.lost_count = 0
+        for source in self._logs:
+            yield from source.take(time.time_ns())
+
+
+async def send(receiver: ReceiverSection, body: dict[str, Any]) -> str:
+    """Send a message to a receiver; gives why it was not taken, empty where it was."""
+    headers = {"Content-Type": "application/json"}
+    payload: Any = body
+    url = receiver.url
+    if receiver.kind == "alertmanager":
+        url = f"{url.rstrip('/')}/api/v2/alerts"
+        payload = [alertmanager_data(body)]
+    octets = json.dumps(payload).encode()
+    if receiver.secret:
+        # As others sign webhooks: the receiver computes the same over the body it got.
+        made = hmac.new(receiver.secret.encode(), octets, hashlib.sha256).hexdigest()
+        headers["X-Quada-Signature"] = f"sha256={made}"
+    try:
+        async with asyncio.timeout(_RECEIVER_S):
+            async with httpx.AsyncClient(trust_env=False) as client:
+                answer = await client.post(url, content=octets, headers=headers)
+    except TimeoutError:
+        return f"no answer within {_RECEIVER_S:.0f} s"
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        return str(error) or type(error).__name__
+    return "" if answer.status_code < 300 else f"status {answer.status_code}"
+
+
+def alertmanager_data(body: dict[str, Any]) -> dict[str, Any]:
+    """Give an alert as Alertmanager's API v2 takes it."""
+    starts = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(body["opened_at"]))
+    made: dict[str, Any] = {
+        "labels": {"alertname": body["kind"], "scope": body.get("scope", ""), "service": "quada"},
+        "annotations": {
+            "summary": body.get("summary", ""),
+            "description": f"{body.get('compared', '')} {body.get('where', '')}".strip(),
+            "next": body.get("next_command", ""),
+        },
+        "startsAt": starts,
+    }
+    if body.get("closed_at"):
+        made["endsAt"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(body["closed_at"]))
+    return made
+
+
+async def watch(plan: Plan) -> None:
+    """Watch until SIGTERM."""
+    until = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, until.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    os.nice(_NICE)
+    watcher = Watcher(plan)
+    delivering: asyncio.Task[None] | None = None
+    while not until.is_set():
+        watcher.look(time.time())
+        if delivering is None or delivering.done():
+            delivering = asyncio.create_task(watcher.deliver())
+        try:
+            await asyncio.wait_for(until.wait(), _PAUSE_S)
+        except TimeoutError:
+            continue
