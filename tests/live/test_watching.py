@@ -75,7 +75,7 @@ def receiver():
 
 
 def watcher(place: Path, *receivers: ReceiverSection) -> Watcher:
-    settings = SimpleNamespace(alert_receiver=receivers, log=())
+    settings = SimpleNamespace(alert_receiver=receivers)
     return Watcher(SimpleNamespace(settings=settings, state_dir=place, events_dir=place / "events"))
 
 
@@ -164,11 +164,9 @@ def test_alertmanager_gets_its_own_form(tmp_path, receiver) -> None:
 
 
 def test_the_watch_process_runs_beside_the_server_and_comes_back(serve, tmp_path, until) -> None:
-    log = tmp_path / "named.log"
-    log.write_text("")
     config = tmp_path / "quada.toml"
     config.write_text(
-        f'version = 1\n[signals]\non = true\n[[log]]\npath = "{log}"\n[[zone]]\nname = "example.com"\nfile = "{tmp_path}/zone"\n'
+        f'version = 1\n[signals]\non = true\n[[zone]]\nname = "example.com"\nfile = "{tmp_path}/zone"\n'
     )
     (tmp_path / "zone").write_text("@ 60 SOA a b 1 2 3 4 5\n@ 60 NS a.example.net.\n")
     served = serve("--role", "authority", "--config", str(config))

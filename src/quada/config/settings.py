@@ -45,19 +45,6 @@ class SignalSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogSection:
-    """One log of another server that the watch follows, `[[log]]`."""
-
-    name: str = setting("", "What to call it in events; empty is its path.")
-    path: str = setting("", "The file.")
-    format: str = setting("auto", "Its format, or `auto` (see docs/logs.md).")
-    role: str = setting(
-        "", "Role of its server, where the format does not tell.",
-        choices=("", "authoritative", "recursive"),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverSection:
     """One receiver of alerts, `[[alert_receiver]]`."""
 
@@ -265,5 +252,4 @@ class Settings:
     zone: tuple[ZoneSection, ...] = setting((), "Zones.")
     key: tuple[KeySection, ...] = setting((), "TSIG keys.")
     pool: tuple[PoolSection, ...] = setting((), "Pools.")
-    log: tuple[LogSection, ...] = setting((), "Logs of other servers.")
     alert_receiver: tuple[ReceiverSection, ...] = setting((), "Receivers of alerts.")

@@ -1,4 +1,4 @@
-"""The watch process: reads the event rings and followed logs, judges, keeps alerts, delivers them.
+"""The watch process: reads the event rings, judges, keeps alerts, delivers them.
 
 A process of its own at low priority. It cannot slow the servers: what it does not read in time is
 overwritten, counted, and makes it say that it is blind.
@@ -20,21 +20,16 @@ import structlog
 
 from quada.server.ring import open_rings, split
 from quada.store.alerts import FILE, AlertStore
-from quada.store.follow import Follower
-from quada.telemetry.event import Role, parse_record
-from quada.telemetry.ingest import detect, make_parser
+from quada.telemetry.event import parse_record
 from quada.telemetry.signals import Signal, State, Watch
-from quada.wire.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from quada.config.settings import LogSection, ReceiverSection
+    from quada.config.settings import ReceiverSection
     from quada.server.plan import Plan
     from quada.server.ring import RingReader
     from quada.telemetry.event import Event
-    from quada.telemetry.ingest import Parser
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _PAUSE_S: Final = 0.5
@@ -44,44 +39,15 @@ _BACKOFF_S: Final = 10
 _BACKOFF_MAX_S: Final = 3600
 _TRIES_MAX: Final = 50
 _NICE: Final = 10
-_LOG_SAMPLE: Final = 200
-
-
-class LogSource:
-    """One followed log of another server."""
-
-    def __init__(self, section: LogSection, path: Path) -> None:
-        self._section = section
-        self._path = path
-        self._follower: Follower | None = None
-        self._parser: Parser | None = None
-
-    def take(self, now_ns: int) -> list[Event]:
-        """Give events of the lines that came; nothing while the file is not there."""
-        try:
-            if self._follower is None:
-                self._follower = Follower(self._path)
-            lines = self._follower.take()
-            if lines and self._parser is None:
-                kind = self._section.format
-                kind = detect(lines[:_LOG_SAMPLE]) if kind == "auto" else kind
-                role = Role[self._section.role.upper()] if self._section.role else None
-                self._parser = make_parser(kind, self._section.name or str(self._path), role)
-        except Fault:
-            return []
-        return self._parser.feed(lines, now_ns) if self._parser is not None and lines else []
 
 
 class Watcher:
-    """Ties rings and logs to the watch, and its signals to alerts and receivers."""
+    """Ties the rings to the watch, and its signals to alerts and receivers."""
 
     def __init__(self, plan: Plan) -> None:
-        from pathlib import Path
-
         self._receivers = {one.name: one for one in plan.settings.alert_receiver}
         self._store = AlertStore.open(plan.state_dir / FILE)
         self._readers: list[RingReader] = open_rings(plan.events_dir)
-        self._logs = [LogSource(one, Path(one.path)) for one in plan.settings.log]
         self._watch = Watch()
         self._watch.resume(
             Signal(**alert.told)._replace(state=State(alert.told["state"]))
@@ -137,8 +103,6 @@ class Watcher:
             if reader.lost_count:
                 self._watch.lose(reader.lost_count, int(now))
                 reader.lost_count = 0
-        for source in self._logs:
-            yield from source.take(time.time_ns())
 
 
 async def send(receiver: ReceiverSection, body: dict[str, Any]) -> str:
