@@ -32,10 +32,16 @@ _CHUNK_OCTETS: Final = 1 << 20
 _PAUSE_S: Final = 0.2
 _SAMPLE: Final = 200
 _ROWS_MAX: Final = 10_000
+_BATCH: Final = 50_000
 
 Words = Annotated[
     list[str] | None, typer.Argument(metavar="[FILTER]...", help="As `quada tail` takes it.")
 ]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("--from", help="Event files instead: JSON lines or Parquet; globs too."),
+]
+StateDir = Annotated[Path, typer.Option(help="State directory of the server.")]
 
 
 def register(root: typer.Typer) -> None:
@@ -88,43 +94,172 @@ def read(
             raise typer.Exit(FOUND)
 
 
-@app.command("query")
-def query(
-    sql: Annotated[str, typer.Argument(help="SQL over the table `events`.")],
-    files: Annotated[
-        list[str], typer.Option("--from", help="Event files: JSON lines or Parquet; globs too.")
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="What its events shall call it.")],
+    path: Annotated[
+        str, typer.Argument(help="File; for dnstap unix:/run/tap.sock or tcp://[::]:6000.")
     ],
+    format_name: Annotated[
+        str, typer.Option("--format", help=f"auto, {', '.join(FORMATS)} or dnstap.")
+    ] = "auto",
+    role: Annotated[str, typer.Option(help="authoritative or recursive.")] = "",
+    state_dir: StateDir = Path("var"),
+) -> None:
+    """Have the running server follow a log, or listen for dnstap, from now on."""
+    from quada.server.collector import read_sources, write_sources
+    from quada.server.plan import LogSource
+
+    with faults_exit():
+        is_file = not path.startswith(("unix:", "tcp://"))
+        place = str(Path(path).absolute()) if is_file else path
+        made = LogSource(name, place, format_name if is_file else "dnstap", role)
+        others = [one for one in read_sources(state_dir / "history") if one.name != name]
+        write_sources(state_dir / "history", [*others, made])
+
+
+@app.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(help="As it was added.")], state_dir: StateDir = Path("var")
+) -> None:
+    """Follow a log no more; its events stay."""
+    from quada.server.collector import read_sources, write_sources
+
+    with faults_exit():
+        sources = read_sources(state_dir / "history")
+        left = [one for one in sources if one.name != name]
+        if len(left) == len(sources):
+            raise ConfigFault(f"no log {name!r} was added", place="logs")
+        write_sources(state_dir / "history", left)
+
+
+@app.command("list")
+def list_sources(
+    state_dir: StateDir = Path("var"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask kept events (`events.jsonl`, or what `logs read --json` gave) in SQL.
+    """Show the sources of events: lines, events, what was not understood, what was lost."""
+    from quada.server.collector import read_sources
+    from quada.store.events import EventStore
 
-    quada logs query "SELECT qtype, rcode, count(*) FROM events GROUP BY ALL" --from events.jsonl
+    with faults_exit(as_json=as_json):
+        history = state_dir / "history"
+        added = {one.name: one.path for one in read_sources(history)}
+        known = EventStore(history).positions()
+        shown = ("lines", "events", "unknown", "lost", "trouble", "samples")
+        rows = {
+            name: {"path": added.get(name, "")}
+            | {key: value for key, value in known.get(name, {}).items() if key in shown}
+            for name in sorted({*added, *known})
+        }
+        if as_json:
+            print_json(rows)
+            return
+        for name, row in rows.items():
+            typer.echo(
+                printable(
+                    f"{name:20} {row.get('lines', '-'):>10} lines {row.get('events', '-'):>10}"
+                    f" events {row.get('unknown', '-'):>6} not understood"
+                    f" {row.get('lost', '-'):>6} lost  {row['path']} {row.get('trouble', '')}"
+                )
+            )
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[str, typer.Argument(help="Log file, also gzipped.")],
+    format_name: Annotated[
+        str, typer.Option("--format", help=f"auto, {', '.join(FORMATS)} or dnstap.")
+    ] = "auto",
+    role: Annotated[str, typer.Option(help="authoritative or recursive.")] = "",
+    source: Annotated[str, typer.Option(help="What to call it in events.")] = "",
+    clients: Annotated[
+        str, typer.Option(help="What to store of addresses: whole, truncated or hashed.")
+    ] = "whole",
+    state_dir: StateDir = Path("var"),
+) -> None:
+    """Store the events of a file that is not followed. A file imported twice is stored twice."""
+    from quada.store.events import EventStore, Policy
+
+    with faults_exit():
+        # What is to go is for the server to say, not for an import.
+        store = EventStore(state_dir / "history", Policy(2**40, 2**62, clients))
+        events: list[Event] = []
+
+        def put() -> None:
+            store.put(events, {}, int(time.time()))
+            events.clear()
+
+        def keep(event: Event) -> None:
+            events.append(event)
+            if len(events) >= _BATCH:
+                put()
+
+        name = source or Path(file).name
+        kind = _role(role)
+        if format_name == "dnstap":
+            tap = DnstapParser(name, kind)
+            _read_dnstap(file, tap, lambda _: True, keep)
+            parser: Parser | DnstapParser = tap
+        else:
+            parser = _read_text(file, format_name, name, kind, lambda _: True, keep, follow=False)
+        put()
+        typer.echo(
+            f"{parser.line_count} lines, {parser.event_count} events stored,"
+            f" {parser.unknown_count} not understood"
+        )
+
+
+@app.command("query")
+def query(
+    sql: Annotated[str, typer.Argument(help="SQL over events, rollups and clients.")],
+    files: Files = None,
+    state_dir: StateDir = Path("var"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask stored events, or with --from those of files, in SQL.
+
+    quada logs query "SELECT qtype, rcode, count(*) FROM events GROUP BY ALL"
     """
     with faults_exit(as_json=as_json):
-        names, rows = _ask(files, sql)
+        names, rows = _answered(files, state_dir, sql)
         if as_json:
             print_json([dict(zip(names, row, strict=True)) for row in rows])
             return
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(*names)
+        table = Table(*(escape(printable(name)) for name in names))
         for row in rows:
-            table.add_row(*[printable(str(cell)) for cell in row])
+            table.add_row(*[escape(printable(str(cell))) for cell in row])
         Console().print(table)
 
 
 @app.command("export")
 def export(
     to: Annotated[Path, typer.Argument(help="Parquet file to write.")],
-    files: Annotated[list[str], typer.Option("--from", help="JSON lines files; globs too.")],
+    files: Files = None,
+    state_dir: StateDir = Path("var"),
 ) -> None:
-    """Write kept events as Parquet."""
+    """Write stored events, or those of JSON lines files, as one Parquet file."""
     with faults_exit():
         made = to.with_name(f"{to.name}.part")
         target = str(made).replace("'", "''")
-        _ask(files, f"COPY events TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+        _answered(
+            files, state_dir, f"COPY (FROM events) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+        )
         made.replace(to)
+
+
+def _answered(
+    files: list[str] | None, state_dir: Path, sql: str
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    if files:
+        return _ask(files, sql)
+    from quada.store.events import ask
+
+    return ask(state_dir / "history", sql, rows_max=_ROWS_MAX)
 
 
 def _ask(files: list[str], sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:

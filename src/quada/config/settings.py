@@ -35,6 +35,13 @@ class EventSettings:
 
     keep_mib: int = setting(64, "Space for events; the oldest goes first.", unit="MiB")
     jsonl: str = setting("", "File that every event is also appended to as a JSON line.")
+    history_days: int = setting(30, "How long stored events are kept.", unit="days")
+    history_mib: int = setting(2048, "Space for stored events; the oldest go first.", unit="MiB")
+    clients: str = setting(
+        "whole",
+        "What is stored of client addresses; truncated is /64 and /24.",
+        choices=("whole", "truncated", "hashed"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

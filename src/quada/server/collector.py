@@ -1,4 +1,10 @@
-"""The collector: an own process that writes events as JSON lines, where that is configured."""
+"""The collector: an own process that gathers events, hands them to subscribers and stores them.
+
+It reads our own rings, follows the logs that are configured, and takes dnstap from others. Nobody
+waits for it: rings and sockets lose with a count where it is behind, files are read later. Events
+and positions are stored together, so its end at any moment loses no line and doubles none in the
+store; a subscriber may see the last seconds again after such an end.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +12,199 @@ import asyncio
 import contextlib
 import json
 import signal
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Any, Final
 
-from quada.server.ring import open_rings, split
-from quada.telemetry.event import parse_record
+import structlog
+
+from quada.server.plan import LogSource
+from quada.server.sources import FileSource, RingSource, TapSource
+from quada.store.events import EventStore, Policy
+from quada.store.files import replacing
+from quada.wire.faults import ConfigFault, DataFault, Fault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from quada.config.settings import EventSettings
+    from quada.telemetry.event import Event
+
+    Subscriber = Callable[[Sequence[Event]], None]
+
+log = structlog.get_logger()
+
 _PAUSE_S: Final = 0.1
+_COMMIT_S: Final = 5.0  # what tail and dashboards may lag behind, and commits stay few
+_COMMIT_EVENTS: Final = 50_000
+_BUFFER_MAX: Final = 200_000  # our choice: some 100 MB while the disk does not take them
+_COMPACT_S: Final = 600.0
 
 
-async def collect(directory: Path, jsonl: Path) -> None:
-    """Append every event from now on to a file, until SIGTERM, and then once more.
+class Collector:
+    """Gathers for one state directory.
 
-    A full disk loses lines and stops nothing; what was lost is said in the next line written.
+    Takes its directories of rings and of the store, the sources of the configuration, and who is
+    to get every batch of events. Raises: ReachFault where the store cannot be opened.
     """
+
+    def __init__(
+        self,
+        rings: Path,
+        history: Path,
+        configured: Sequence[LogSource] = (),
+        *,
+        policy: Policy | None = None,
+        jsonl: Path | None = None,
+        subscribers: Sequence[Subscriber] = (),
+    ) -> None:
+        self._rings = rings
+        self._history = history
+        self._configured = configured
+        self._jsonl = jsonl
+        self._subscribers = subscribers
+        self._store = EventStore(history, policy or Policy())
+        self._sources: dict[str, FileSource | TapSource | RingSource] = {}
+        self._running: dict[str, LogSource] = {}
+        self._buffer: list[Event] = []
+        self._dropped_count = 0
+        self._committed_at = self._compacted_at = time.monotonic()
+        self._has_news = False
+        self._said = ""
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Gather until told to end, and then store what there is."""
+        for path in sorted(self._rings.glob("*.ring")):
+            name = f"ring:{path.stem}"
+            with contextlib.suppress(DataFault, OSError):
+                self._sources[name] = RingSource(path, self._store.positions().get(name))
+        while True:
+            is_last = until.is_set()
+            await self._refresh()
+            got = self._gather()
+            age_s = time.monotonic() - self._committed_at
+            if is_last or age_s > _COMMIT_S or (len(self._buffer) >= _COMMIT_EVENTS and age_s > 1):
+                self._commit()
+            if is_last:
+                for source in self._sources.values():
+                    source.close()
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), 0 if got else _PAUSE_S)
+
+    async def _refresh(self) -> None:
+        """Start the sources that came, end those that went."""
+        try:
+            added = read_sources(self._history)
+        except DataFault as fault:
+            if str(fault) != self._said:
+                self._said = str(fault)
+                log.error("log sources cannot be read", fault=self._said)
+            return
+        wanted = {one.name: one for one in (*added, *self._configured)}
+        for name in [n for n, one in self._running.items() if wanted.get(n) != one]:
+            self._commit()
+            self._sources.pop(name).close()
+            del self._running[name]
+        for name, one in wanted.items():
+            if name in self._running:
+                continue
+            self._running[name] = one
+            self._has_news = True  # where it begins is worth storing: it may be rotated next
+            if one.is_socket:
+                self._sources[name] = tap = TapSource(one, lambda: len(self._buffer) < _BUFFER_MAX)
+                await tap.start()
+            else:
+                self._sources[name] = FileSource(one, self._store.positions().get(name))
+
+    def _gather(self) -> bool:
+        """Take one batch of every source; tells whether there was any."""
+        now_ns = time.time_ns()
+        batch: list[Event] = []
+        for source in self._sources.values():
+            if isinstance(source, FileSource) and len(self._buffer) >= _BUFFER_MAX:
+                continue  # a file can wait
+            batch += source.take(now_ns)
+        if not batch:
+            return False
+        self._has_news = True
+        for subscriber in self._subscribers:
+            try:
+                subscriber(batch)
+            except Exception:
+                log.exception("a subscriber failed")  # its loss, not the store's
+        self._write_lines(batch)
+        room = _BUFFER_MAX * 2 - len(self._buffer)
+        self._dropped_count += max(0, len(batch) - room)
+        self._buffer += batch[:room]
+        return True
+
+    def _commit(self) -> None:
+        self._committed_at = time.monotonic()
+        if not self._has_news:
+            return
+        positions: dict[str, Any] = {n: source.position() for n, source in self._sources.items()}
+        for name, source in self._sources.items():
+            positions[name]["trouble"] = source.trouble
+        positions["dropped"] = {"lost": self._dropped_count}
+        now_s = int(time.time())
+        try:
+            self._store.put(self._buffer, positions, now_s)
+            self._buffer, self._has_news, self._said = [], False, ""
+            if time.monotonic() - self._compacted_at > _COMPACT_S:
+                self._compacted_at = time.monotonic()
+                self._store.compact(now_s)
+        except Fault as fault:
+            # The events stay here and are tried again; beyond the bound they are lost and counted.
+            if str(fault) != self._said:
+                self._said = str(fault)
+                log.error("events cannot be stored", fault=self._said)
+
+    def _write_lines(self, batch: list[Event]) -> None:
+        if self._jsonl is None:
+            return
+        with contextlib.suppress(OSError), self._jsonl.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(event.to_json()) + "\n" for event in batch)
+
+
+async def collect(
+    rings: Path, history: Path, settings: EventSettings, configured: Sequence[LogSource]
+) -> None:
+    """Run a collector until SIGTERM."""
     until = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, until.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    readers = open_rings(directory)
-    while True:
-        is_last = until.is_set()
-        lines = [
-            json.dumps(parse_record(record).to_json())
-            for reader in readers
-            for record in split(reader.take())
-        ]
-        lost = sum(reader.lost_count for reader in readers)
-        if lost:
-            lines.append(json.dumps({"lost": lost}))
-            for reader in readers:
-                reader.lost_count = 0
-        if lines:
-            with contextlib.suppress(OSError), jsonl.open("a", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
-        if is_last:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(until.wait(), _PAUSE_S)
+    collector = Collector(
+        rings, history, configured,
+        policy=Policy(settings.history_days * 86_400, settings.history_mib << 20, settings.clients),
+        jsonl=rings.parent / settings.jsonl if settings.jsonl else None,
+    )  # fmt: skip
+    await collector.run(until)
+
+
+def read_sources(history: Path) -> list[LogSource]:
+    """Give the sources that `quada logs add` has added. Raises: DataFault."""
+    path = history / "sources.json"
+    try:
+        return [LogSource(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        raise DataFault(f"the list of log sources is broken: {error}", place=str(path)) from error
+
+
+def write_sources(history: Path, sources: Sequence[LogSource]) -> None:
+    """Replace the sources that were added; a running collector sees it. Raises: ConfigFault."""
+    for one in sources:
+        one.check()
+    try:
+        history.mkdir(parents=True, exist_ok=True, mode=0o750)
+        with replacing(history / "sources.json") as file:
+            json.dump(
+                [{"name": s.name, "path": s.path, "format": s.format, "role": s.role}
+                 for s in sources],
+                file,
+            )  # fmt: skip
+    except OSError as error:
+        raise ConfigFault(f"cannot write: {error.strerror}", place=str(history)) from error

@@ -16,6 +16,8 @@ import quada.wire.names as names
 from quada.authority import AliasSettings, AuthoritySettings
 from quada.authority.pool import Check, Member, Policy, Pool, Probe
 from quada.config.settings import ZoneSection
+from quada.telemetry.event import Role
+from quada.telemetry.ingest import make_parser
 from quada.transport.tcp import StreamLimits
 from quada.wire.ask import Endpoint, Transport
 from quada.wire.faults import ConfigFault
@@ -24,7 +26,7 @@ from quada.wire.limit import LimitSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from quada.config.settings import AuthoritySection, PoolSection, Settings
+    from quada.config.settings import AuthoritySection, LogSection, PoolSection, Settings
 
 
 class Address(NamedTuple):
@@ -57,6 +59,49 @@ class ZonePlan:
         return Path(self.section.file) if self.section.file else None
 
 
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """What is configured: a path, `unix:PATH` or `tcp://[::]:6000`; the last two are dnstap."""
+
+    name: str
+    path: str
+    format: str = "auto"
+    role: str = ""
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether others connect to us."""
+        return self.path.startswith(("unix:", "tcp://"))
+
+    @property
+    def stream(self) -> Role | None:
+        """The role, where it is said. Raises: ConfigFault."""
+        try:
+            return Role[self.role.upper()] if self.role else None
+        except KeyError:
+            raise ConfigFault(
+                f"there is no role {self.role}", place=f"logs {self.name}",
+                remedy="authoritative or recursive",
+            ) from None  # fmt: skip
+
+    def check(self) -> None:
+        """Raise ConfigFault for what cannot be read."""
+        if not self.name or not self.path:
+            raise ConfigFault("a log source needs a name and a path", place="logs")
+        if self.name.startswith("ring:"):
+            raise ConfigFault("that name is for our own events", place=f"logs {self.name}")
+        if self.is_socket != (self.format == "dnstap"):
+            raise ConfigFault(
+                "only dnstap comes over a socket, and only over one", place=f"logs {self.name}",
+                remedy="a dnstap file is read by `quada logs import`",
+            )  # fmt: skip
+        if self.path.startswith("tcp://"):
+            read_address(self.path.removeprefix("tcp://"), 6000)
+        if not self.is_socket and self.format != "auto":
+            make_parser(self.format, self.name, self.stream)
+        _ = self.stream
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A run: roles, listeners, zones, limits, places."""
@@ -73,6 +118,7 @@ class Plan:
     stream_limits: StreamLimits
     workers: int
     state_dir: Path
+    log_sources: tuple[LogSource, ...] = ()
     tells_json: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -92,6 +138,11 @@ class Plan:
     def events_dir(self) -> Path:
         """The event rings."""
         return self.state_dir / "events"
+
+    @property
+    def history_dir(self) -> Path:
+        """The event store."""
+        return self.state_dir / "history"
 
 
 def read_address(text: str, default_port: int = 53) -> Address:
@@ -148,6 +199,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
         ),
         workers=settings.server.workers or len(os.sched_getaffinity(0)),
         state_dir=Path(settings.server.state_dir),
+        log_sources=tuple(_log_source(one) for one in settings.log),
         tells_json=tells_json,
     )
 
@@ -220,3 +272,9 @@ def _pool(section: PoolSection) -> Pool:
         answer_count=section.answers,
         ttl_s=section.ttl_s,
     )  # fmt: skip
+
+
+def _log_source(section: LogSection) -> LogSource:
+    source = LogSource(section.name or section.path, section.path, section.format, section.role)
+    source.check()
+    return source

@@ -150,8 +150,7 @@ class Supervisor:
         # Zones are shared with workers by fork; a collection would touch, and so copy, all of them.
         gc.collect()
         gc.freeze()
-        if plan.settings.events.jsonl:
-            self._fork_collector()
+        self._fork_collector()
         if self._web_sockets:
             self._fork_web()
         if plan.settings.signals.on:
@@ -390,7 +389,9 @@ class Supervisor:
         def run() -> None:
             from quada.server.collector import collect
 
-            asyncio.run(collect(plan.events_dir, plan.state_dir / plan.settings.events.jsonl))
+            asyncio.run(
+                collect(plan.events_dir, plan.history_dir, plan.settings.events, plan.log_sources)
+            )
 
         self._collector_pid = fork_beside(run)
 

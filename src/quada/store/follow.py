@@ -123,7 +123,7 @@ class Follower:
             self._path,
             *self._path.parent.glob(f"{self._path.name}*.gz"),
         ]
-        for wants_inode in (True, False):
+        for wants_inode in (True, False) if position.at else (True,):
             for path in candidates:
                 try:
                     is_same = path.stat().st_ino == position.inode
