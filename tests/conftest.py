@@ -18,6 +18,7 @@ import dns.query
 import httpx
 import pytest
 
+from quada.server.control import command
 from quada.store.accounts import FILE, Accounts
 from quada.store.zones import Author, ZoneStore
 from quada.zones import read_zone
@@ -46,6 +47,10 @@ class Served:
     def children(self) -> list[int]:
         found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in found.split()]
+
+    def workers(self) -> list[int]:
+        found = command(self.state_dir / "control.sock", "status")
+        return [worker["pid"] for worker in found["workers"]]
 
     def stop(self) -> int:
         if self.process.poll() is None:

@@ -89,9 +89,9 @@ def test_sigterm_ends_cleanly(server) -> None:
 
 
 def test_a_killed_worker_is_replaced(server, until) -> None:
-    before = server.children()
+    before = server.workers()
     os.kill(before[0], signal.SIGKILL)
-    until(lambda: server.children() and server.children() != before, what="another worker")
+    until(lambda: server.workers() and server.workers() != before, what="another worker")
     until(lambda: aaaa(server.udp("www.example.com.", "AAAA")) == ["2001:db8::80"])
 
 
@@ -207,7 +207,7 @@ def test_random_packets_do_not_stop_the_server(server) -> None:
                 packet[chance.randrange(len(packet))] = chance.randrange(256)
             sock.sendto(packet, ("::1", server.port))
     assert aaaa(server.udp("www.example.com.", "AAAA")) == ["2001:db8::80"]
-    assert len(server.children()) == 1
+    assert len(server.workers()) == 1
 
 
 def test_every_query_is_an_event_in_its_stream(server, until) -> None:
@@ -252,6 +252,22 @@ def test_event_lines_are_written_where_configured(serve, zone_file, tmp_path, un
     assert served.stop() == 0
     line = json.loads((served.state_dir / "events.jsonl").read_text().splitlines()[-1])
     assert line["role"] == "authoritative"
+
+
+def test_every_query_is_in_the_event_store_and_answers_sql(server) -> None:
+    for _ in range(3):
+        server.udp("www.example.com.", "AAAA")
+    server.udp("none.www.example.com.", "AAAA")
+    assert server.stop() == 0
+    sql = "SELECT qname, rcode, family, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC"
+    shown = subprocess.run(
+        [sys.executable, "-m", "quada", "logs", "query", sql, "--json", "--state-dir", str(server.state_dir)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(shown.stdout) == [
+        {"qname": "www.example.com.", "rcode": "NOERROR", "family": 6, "n": 3},
+        {"qname": "none.www.example.com.", "rcode": "NXDOMAIN", "family": 6, "n": 1},
+    ]
 
 
 def test_status_tells_zones_and_workers(server) -> None:

@@ -175,6 +175,7 @@ async def collect(
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, until.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     collector = Collector(
         rings, history, configured,
         policy=Policy(settings.history_days * 86_400, settings.history_mib << 20, settings.clients),

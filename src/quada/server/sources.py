@@ -198,7 +198,8 @@ class RingSource:
     """One of our own rings."""
 
     def __init__(self, path: Path, position: dict[str, Any] | None) -> None:
-        self._reader = RingReader(path)
+        # Who was here before us is nobody: what the ring still has is to be stored.
+        self._reader = RingReader(path, back=1 << 62)
         self._inode = path.stat().st_ino
         self._lost_count = 0
         self.trouble = ""

@@ -387,6 +387,8 @@ class Supervisor:
         plan = self._plan
 
         def run() -> None:
+            # The order to end waits until the collector can obey it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             from quada.server.collector import collect
 
             asyncio.run(
