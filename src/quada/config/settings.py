@@ -45,6 +45,16 @@ class EventSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSection:
+    """One log of another server, `[[logs]]` (see docs/logs.md)."""
+
+    name: str = setting("", "What its events call it; empty is its path.")
+    path: str = setting("", "File, or for dnstap `unix:/run/tap.sock` or `tcp://[::]:6000`.")
+    format: str = setting("auto", "Its format; `auto` finds out, a socket's is `dnstap`.")
+    role: str = setting("", "authoritative or recursive, where the format does not tell.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignalSection:
     """The watch over events: signals and alerts (see docs/signals.md)."""
 
@@ -259,4 +269,5 @@ class Settings:
     zone: tuple[ZoneSection, ...] = setting((), "Zones.")
     key: tuple[KeySection, ...] = setting((), "TSIG keys.")
     pool: tuple[PoolSection, ...] = setting((), "Pools.")
+    logs: tuple[LogSection, ...] = setting((), "Logs of other servers.")
     alert_receiver: tuple[ReceiverSection, ...] = setting((), "Receivers of alerts.")

@@ -199,7 +199,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
         ),
         workers=settings.server.workers or len(os.sched_getaffinity(0)),
         state_dir=Path(settings.server.state_dir),
-        log_sources=tuple(_log_source(one) for one in settings.log),
+        log_sources=tuple(_log_source(one) for one in settings.logs),
         tells_json=tells_json,
     )
 
