@@ -348,6 +348,22 @@ def test_encrypted_listeners_answer_kdig(serve, zone_file, tmp_path) -> None:
         assert ran.stdout.strip() == "2001:db8::80", (option, ran.stdout, ran.stderr)
 
 
+def test_a_certificate_that_lacks_a_name_clients_are_told_is_said_at_start(
+    serve, zone_file, tmp_path, certificate
+) -> None:
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        f'version = 1\n[authority]\nlisten_tls = ["[::1]:0"]\n[tls]\ncertificate = "{certificate.chain}"\n'
+        f'key = "{certificate.key}"\nnames = ["ns1.example.com", "2001:db8::53"]\n'
+        f'[[zone]]\nname = "example.com"\nfile = "{zone_file}"\n'
+    )
+    served = serve("--config", str(config), listen="")
+    said = served.log.read_text()
+    assert "does not cover" in said
+    assert "2001:db8::53" in said
+    assert "ns1.example.com" not in said
+
+
 def test_rate_limiting_slips_and_drops_for_one_network(serve, zone_file, tmp_path) -> None:
     """Loopback is exempt, so the limit is asked of an address of another prefix, if there is one."""
     found = subprocess.run(

@@ -474,7 +474,11 @@ class Supervisor:
 
         tls = self._plan.settings.tls
         if tls.certificate:
-            return Certificate(Path(tls.certificate), Path(tls.key))
+            found = Certificate(Path(tls.certificate), Path(tls.key))
+            for name in found.lacks(tls.names):
+                log.warning("the certificate does not cover what clients are told", name=name,
+                            certificate=tls.certificate)  # fmt: skip
+            return found
         place = self._plan.state_dir / "tls"
         chain, key = place / "chain.pem", place / "key.pem"
         if not (chain.exists() and key.exists()):

@@ -56,6 +56,11 @@ class Certificate:
         self._contexts.append(context)
         return context
 
+    def lacks(self, told: Iterable[str]) -> list[str]:
+        """Give those of the names and addresses clients are told that the leaf is not good for."""
+        leaf = x509.load_pem_x509_certificates(self.chain.read_bytes())[0]
+        return uncovered(leaf, told)
+
     def has_changed(self) -> bool:
         """Tell whether the files are newer than what was loaded."""
         return self._files() != self._stamp
