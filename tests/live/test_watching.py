@@ -1,6 +1,7 @@
 """Alerts: kept once an incident, delivered signed, tried again, silenced; the watch process."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -10,13 +11,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 
 import pytest
 
 from quada.config.settings import ReceiverSection
 from quada.server.watching import Watcher
 from quada.store.alerts import AlertStore
+from quada.telemetry.event import Event, Role
 from quada.telemetry.signals import Signal, State
 
 OPEN = Signal(
@@ -75,8 +76,7 @@ def receiver():
 
 
 def watcher(place: Path, *receivers: ReceiverSection) -> Watcher:
-    settings = SimpleNamespace(alert_receiver=receivers)
-    return Watcher(SimpleNamespace(settings=settings, state_dir=place, events_dir=place / "events"))
+    return Watcher(place / "alerts.db", receivers)
 
 
 def test_an_incident_is_one_alert_told_when_it_opens_changes_and_closes(tmp_path, receiver) -> None:
@@ -163,7 +163,7 @@ def test_alertmanager_gets_its_own_form(tmp_path, receiver) -> None:
     assert closed["endsAt"] == "1970-01-01T00:50:00Z"
 
 
-def test_the_watch_process_runs_beside_the_server_and_comes_back(serve, tmp_path, until) -> None:
+def test_the_watch_runs_beside_the_collector_and_comes_back(serve, tmp_path, until) -> None:
     config = tmp_path / "quada.toml"
     config.write_text(
         f'version = 1\n[signals]\non = true\n[[zone]]\nname = "example.com"\nfile = "{tmp_path}/zone"\n'
@@ -173,13 +173,36 @@ def test_the_watch_process_runs_beside_the_server_and_comes_back(serve, tmp_path
 
     def watching() -> int:
         for pid in served.children():
-            if any(
-                "alerts.db" in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()
-            ):
-                return pid
+            with contextlib.suppress(OSError):
+                if any(
+                    "alerts.db" in str(link.readlink())
+                    for link in Path(f"/proc/{pid}/fd").iterdir()
+                ):
+                    return pid
         return 0
 
     first = until(watching, what="the watch")
     os.kill(first, signal.SIGKILL)
     until(lambda: watching() not in (0, first), what="another watch")
     assert served.udp("example.com.", "SOA").answer
+
+
+def test_lost_events_make_the_watch_blind_and_that_is_an_alert(tmp_path) -> None:
+    lost = [0]
+    watch = Watcher(tmp_path / "alerts.db", (), lambda: lost[0])
+    query = Event(
+        at_ns=600 * 1_000_000_000,
+        role=Role.RECURSIVE,
+        client="2001:db8::1",
+        qname="a.",
+        qtype=28,
+        rcode=0,
+    )
+    watch.feed([query])
+    watch.judge(601)
+    lost[0] = 500
+    watch.judge(650)
+    watch.judge(700)
+    store = AlertStore.open(tmp_path / "alerts.db")
+    assert [alert.kind for alert in store.alerts(is_open=True)] == ["blind"]
+    store.close()

@@ -58,7 +58,7 @@ class LogSection:
 class SignalSection:
     """The watch over events: signals and alerts (see docs/signals.md)."""
 
-    on: bool = setting(False, "Run the watch: a process of its own, at low priority.")
+    on: bool = setting(False, "Run the watch, beside the collector.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

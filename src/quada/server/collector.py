@@ -19,6 +19,8 @@ import structlog
 
 from quada.server.plan import LogSource
 from quada.server.sources import FileSource, RingSource, TapSource
+from quada.server.watching import Watcher
+from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.events import EventStore, Policy
 from quada.store.files import replacing
 from quada.wire.faults import ConfigFault, DataFault, Fault
@@ -27,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from quada.config.settings import EventSettings
+    from quada.server.plan import Plan
     from quada.telemetry.event import Event
 
     Subscriber = Callable[[Sequence[Event]], None]
 
-log = structlog.get_logger()
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _PAUSE_S: Final = 0.1
 _COMMIT_S: Final = 5.0  # what tail and dashboards may lag behind, and commits stay few
@@ -62,7 +64,7 @@ class Collector:
         self._history = history
         self._configured = configured
         self._jsonl = jsonl
-        self._subscribers = subscribers
+        self._subscribers = list(subscribers)
         self._store = EventStore(history, policy or Policy())
         self._sources: dict[str, FileSource | TapSource | RingSource] = {}
         self._running: dict[str, LogSource] = {}
@@ -71,6 +73,16 @@ class Collector:
         self._committed_at = self._compacted_at = time.monotonic()
         self._has_news = False
         self._said = ""
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Have every batch of events handed to one more."""
+        self._subscribers.append(subscriber)
+
+    @property
+    def lost_count(self) -> int:
+        """How many events of rings and sockets went by unread."""
+        lossy = [one for one in self._sources.values() if not isinstance(one, FileSource)]
+        return self._dropped_count + sum(one.lost_count for one in lossy)
 
     async def run(self, until: asyncio.Event) -> None:
         """Gather until told to end, and then store what there is."""
@@ -167,21 +179,30 @@ class Collector:
             file.writelines(json.dumps(event.to_json()) + "\n" for event in batch)
 
 
-async def collect(
-    rings: Path, history: Path, settings: EventSettings, configured: Sequence[LogSource]
-) -> None:
-    """Run a collector until SIGTERM."""
+async def collect(plan: Plan) -> None:
+    """Run a collector until SIGTERM, and the watch beside it where that is on."""
     until = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, until.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    settings = plan.settings.events
     collector = Collector(
-        rings, history, configured,
+        plan.events_dir, plan.history_dir, plan.log_sources,
         policy=Policy(settings.history_days * 86_400, settings.history_mib << 20, settings.clients),
-        jsonl=rings.parent / settings.jsonl if settings.jsonl else None,
+        jsonl=plan.state_dir / settings.jsonl if settings.jsonl else None,
     )  # fmt: skip
+    watching: asyncio.Task[None] | None = None
+    if plan.settings.signals.on:
+        watcher = Watcher(
+            plan.state_dir / ALERTS_FILE, plan.settings.alert_receiver,
+            lambda: collector.lost_count,
+        )  # fmt: skip
+        collector.subscribe(watcher.feed)
+        watching = asyncio.create_task(watcher.run(until))
     await collector.run(until)
+    if watching is not None:
+        await watching
 
 
 def read_sources(history: Path) -> list[LogSource]:

@@ -132,7 +132,7 @@ class TapSource:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
         self._heard_ns = 0
-        self._lost_count = 0
+        self.lost_count = 0
         self.trouble = ""
 
     async def start(self) -> None:
@@ -159,7 +159,7 @@ class TapSource:
 
     def position(self) -> dict[str, Any]:
         """Give the account: nobody can go back on a socket."""
-        return {**_account(self._parser), "lost": self._lost_count}
+        return {**_account(self._parser), "lost": self.lost_count}
 
     def close(self) -> None:
         """Stop listening and hang up."""
@@ -183,7 +183,7 @@ class TapSource:
                 if self._has_room() and len(self._events) < _READ_OCTETS:
                     self._events += self._parser.feed(frames, time.time_ns())
                 else:
-                    self._lost_count += len(frames)
+                    self.lost_count += len(frames)
                 if stream.is_ended:
                     await writer.drain()
                     return
@@ -201,23 +201,23 @@ class RingSource:
         # Who was here before us is nobody: what the ring still has is to be stored.
         self._reader = RingReader(path, back=1 << 62)
         self._inode = path.stat().st_ino
-        self._lost_count = 0
+        self.lost_count = 0
         self.trouble = ""
         if position is not None:
             same = position["at"][0] == self._inode
             self._reader.position = position["at"][1] if same else 0
-            self._lost_count = position["lost"]
+            self.lost_count = position["lost"]
 
     def take(self, now_ns: int) -> list[Event]:
         """Give the events since the last call."""
         out = [parse_record(record) for record in split(self._reader.take())]
-        self._lost_count += self._reader.lost_count
+        self.lost_count += self._reader.lost_count
         self._reader.lost_count = 0
         return out
 
     def position(self) -> dict[str, Any]:
         """Say how far it was read, and how much went by unread."""
-        return {"at": [self._inode, self._reader.position], "lost": self._lost_count}
+        return {"at": [self._inode, self._reader.position], "lost": self.lost_count}
 
     def close(self) -> None:
         """Let the ring go."""

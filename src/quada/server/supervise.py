@@ -95,7 +95,6 @@ class Supervisor:
         self._files = ZoneFiles(plan.zones)
         self._collector_pid = 0
         self._web_pid = 0
-        self._watch_pid = 0
         self._web_sockets: list[socket.socket] = []
         self._lookups = Lookups(plan.alias, self.deliver)
         self._pool_watch = PoolWatch(self._pools, self.deliver)
@@ -153,8 +152,6 @@ class Supervisor:
         self._fork_collector()
         if self._web_sockets:
             self._fork_web()
-        if plan.settings.signals.on:
-            self._fork_watch()
         for index in range(len(self._bound)):
             self._fork_worker(index)
         asyncio.run(self._main())
@@ -391,19 +388,9 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             from quada.server.collector import collect
 
-            asyncio.run(
-                collect(plan.events_dir, plan.history_dir, plan.settings.events, plan.log_sources)
-            )
+            asyncio.run(collect(plan))
 
         self._collector_pid = fork_beside(run)
-
-    def _fork_watch(self) -> None:
-        def run() -> None:
-            from quada.server.watching import watch
-
-            asyncio.run(watch(self._plan))
-
-        self._watch_pid = fork_beside(run)
 
     def _fork_web(self) -> None:
         plan = self._plan
@@ -442,8 +429,6 @@ class Supervisor:
                 loop.call_later(_RESTART_S, self._fork_collector)
             elif pid == self._web_pid:
                 loop.call_later(_RESTART_S, self._fork_web)
-            elif pid == self._watch_pid:
-                loop.call_later(_RESTART_S, self._fork_watch)
 
     def _restart(self, index: int) -> None:
         if self._stop.is_set():
@@ -454,7 +439,7 @@ class Supervisor:
         self._attaching = asyncio.create_task(self._attach(index, channel))
 
     async def _end_processes(self) -> None:
-        beside = [pid for pid in (self._web_pid, self._watch_pid) if pid]
+        beside = [self._web_pid] if self._web_pid else []
         pids = [*self._pids.values(), *beside]
         for pid in pids:
             send_signal(pid, signal.SIGTERM)

@@ -1,68 +1,82 @@
-"""The watch process: reads the event rings, judges, keeps alerts, delivers them.
+"""The watch: beside the collector it judges what was gathered, keeps alerts, delivers them.
 
-A process of its own at low priority. It cannot slow the servers: what it does not read in time is
-overwritten, counted, and makes it say that it is blind.
+It cannot slow the servers: what the collector does not read in time is lost and counted, and makes
+the watch say that it is blind.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
-import os
-import signal
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import structlog
 
-from quada.server.ring import open_rings, split
-from quada.store.alerts import FILE, AlertStore
-from quada.telemetry.event import parse_record
+from quada.store.alerts import AlertStore
 from quada.telemetry.signals import Signal, State, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from quada.config.settings import ReceiverSection
-    from quada.server.plan import Plan
-    from quada.server.ring import RingReader
     from quada.telemetry.event import Event
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-_PAUSE_S: Final = 0.5
 _JUDGE_S: Final = 5.0
 _RECEIVER_S: Final = 5.0
 _BACKOFF_S: Final = 10
 _BACKOFF_MAX_S: Final = 3600
 _TRIES_MAX: Final = 50
-_NICE: Final = 10
 
 
 class Watcher:
-    """Ties the rings to the watch, and its signals to alerts and receivers."""
+    """Ties events to the watch, and its signals to alerts and receivers.
 
-    def __init__(self, plan: Plan) -> None:
-        self._receivers = {one.name: one for one in plan.settings.alert_receiver}
-        self._store = AlertStore.open(plan.state_dir / FILE)
-        self._readers: list[RingReader] = open_rings(plan.events_dir)
+    Takes where alerts are kept, the receivers, and what gives the number of events lost so far.
+    """
+
+    def __init__(
+        self, path: Path, receivers: Sequence[ReceiverSection], lost: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._receivers = {one.name: one for one in receivers}
+        self._store = AlertStore.open(path)
+        self._lost = lost
+        self._lost_before: int | None = None
         self._watch = Watch()
         self._watch.resume(
             Signal(**alert.told)._replace(state=State(alert.told["state"]))
             for alert in self._store.alerts(is_open=True, limit=500)
         )
-        self._next_judge = 0.0
 
-    def look(self, now: float) -> None:
-        """Take what came, judge when it is time, and keep what changed."""
-        self._watch.feed(self._events(now))
-        if now < self._next_judge:
-            return
-        self._next_judge = now + _JUDGE_S
-        for one in self._watch.judge(int(now)):
-            self.note(one, int(now))
+    def feed(self, events: Sequence[Event]) -> None:
+        """Take a batch of events."""
+        self._watch.feed(events)
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Judge and deliver until told to end."""
+        delivering: asyncio.Task[None] | None = None
+        while not until.is_set():
+            self.judge(int(time.time()))
+            if delivering is None or delivering.done():
+                delivering = asyncio.create_task(self.deliver())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), _JUDGE_S)
+
+    def judge(self, now_s: int) -> None:
+        """Judge the minutes that are over, and keep what changed."""
+        lost = self._lost()
+        # What was lost before the watch began is nothing to judge by.
+        if self._lost_before is not None and lost > self._lost_before:
+            self._watch.lose(lost - self._lost_before, now_s)
+        self._lost_before = lost
+        for one in self._watch.judge(now_s):
+            self.note(one, now_s)
 
     def note(self, found: Signal, now_s: int) -> None:
         """Keep a signal as an alert."""
@@ -95,14 +109,6 @@ class Watcher:
                 log.warning("alert not delivered", receiver=name, why=why, again_in_s=wait_s)
                 return
             self._store.delivered(one.number)
-
-    def _events(self, now: float) -> Iterator[Event]:
-        for reader in self._readers:
-            for record in split(reader.take()):
-                yield parse_record(record)
-            if reader.lost_count:
-                self._watch.lose(reader.lost_count, int(now))
-                reader.lost_count = 0
 
 
 async def send(receiver: ReceiverSection, body: dict[str, Any]) -> str:
@@ -144,22 +150,3 @@ def alertmanager_data(body: dict[str, Any]) -> dict[str, Any]:
     if body.get("closed_at"):
         made["endsAt"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(body["closed_at"]))
     return made
-
-
-async def watch(plan: Plan) -> None:
-    """Watch until SIGTERM."""
-    until = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, until.set)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
-    os.nice(_NICE)
-    watcher = Watcher(plan)
-    delivering: asyncio.Task[None] | None = None
-    while not until.is_set():
-        watcher.look(time.time())
-        if delivering is None or delivering.done():
-            delivering = asyncio.create_task(watcher.deliver())
-        try:
-            await asyncio.wait_for(until.wait(), _PAUSE_S)
-        except TimeoutError:
-            continue
