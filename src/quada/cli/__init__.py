@@ -25,6 +25,7 @@ VERBS = {
     "flush": "explain",
     "dnssec": "dnssec",
     "import": "importing",
+    "incident": "incident",
     "logs": "logs",
     "pool": "pool",
     "query": "query",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from quada.wire.ask import Ask, Outcome
 
 _AT_ONCE: Final = 48
-_LAB: Final = frozenset(("documentation", "loopback"))
+LAB_RANGES: Final = frozenset(("documentation", "loopback"))
 _COLORS: Final = {
     Verdict.FAIL: typer.colors.RED, Verdict.WARN: typer.colors.YELLOW,
     Verdict.PASS: typer.colors.GREEN, Verdict.UNKNOWN: typer.colors.MAGENTA,
@@ -67,10 +67,10 @@ def doctor(
             typer.echo(reference(), nl=False)
             return
         if replay is not None:
-            seen = read_observation(_read(replay), str(replay))
+            seen = read_observation(read_text(replay), str(replay))
         elif name:
-            observer = make_observer(root_hints, trust_anchor, _given(_absolute(name), ns or []))
-            seen = drive(observer, observer.observe(_absolute(name)), shows=not as_json)
+            observer = make_observer(root_hints, trust_anchor, _given(absolute(name), ns or []))
+            seen = drive(observer, observer.observe(absolute(name)), shows=not as_json)
         else:
             raise ConfigFault("no domain is named", place="NAME", remedy="quada doctor example.com")
         if save is not None:
@@ -82,7 +82,7 @@ def doctor(
             raise ConfigFault(f"there is no group {unknown.pop()}", place="--only", remedy=known)
         found = [
             one
-            for one in judge(seen, ignores=_LAB if lab else frozenset())
+            for one in judge(seen, ignores=LAB_RANGES if lab else frozenset())
             if not groups or one.rule.group in groups
         ]
         if html_file is not None:
@@ -105,10 +105,10 @@ def shadow(
     Exit code 1 where a name that resolves would not over IPv6 alone.
     """
     with faults_exit(as_json=as_json):
-        wanted = [line.strip() for line in _read(file).splitlines() if line.strip()]
+        wanted = [line.strip() for line in read_text(file).splitlines() if line.strip()]
         observer = make_observer(root_hints, None, None)
         rows = []
-        for name in dict.fromkeys(map(_absolute, wanted)):
+        for name in dict.fromkeys(map(absolute, wanted)):
             seen = drive(observer, observer.crawl(name), shows=False)
             rows.append(_shadow_row(Graph.of(seen), name))
         if as_json:
@@ -255,17 +255,19 @@ def _given(name: str, servers: list[str]) -> Cut | None:
     glue: dict[str, list[str]] = {}
     for text in servers:
         server, has_address, address = text.partition("/")
-        glue.setdefault(_absolute(server), []).extend([address] if has_address else [])
+        glue.setdefault(absolute(server), []).extend([address] if has_address else [])
     if not glue:
         return None
     return Cut(name, "", list(glue), {server: found for server, found in glue.items() if found})
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
+    """Give a name as observations have it: absolute, lower-cased."""
     return f"{name.strip().lower().rstrip('.')}."
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a file. Raises: ConfigFault."""
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
