@@ -35,6 +35,9 @@ class EventSettings:
 
     keep_mib: int = setting(64, "Space for events; the oldest goes first.", unit="MiB")
     jsonl: str = setting("", "File that every event is also appended to as a JSON line.")
+    store_per_second: int = setting(
+        2000, "Our own events a second that are stored one by one; of more, every n-th counts as n."
+    )
     history_days: int = setting(30, "How long stored events are kept.", unit="days")
     history_mib: int = setting(2048, "Space for stored events; the oldest go first.", unit="MiB")
     clients: str = setting(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +42,7 @@ _COMMIT_S: Final = 5.0  # what tail and dashboards may lag behind, and commits s
 _COMMIT_EVENTS: Final = 50_000
 _BUFFER_MAX: Final = 200_000  # our choice: some 100 MB while the disk does not take them
 _COMPACT_S: Final = 600.0
+_NICE: Final = 10  # where cores are scarce the servers go first
 
 
 class Collector:
@@ -59,11 +61,13 @@ class Collector:
         policy: Policy | None = None,
         jsonl: Path | None = None,
         subscribers: Sequence[Subscriber] = (),
+        per_second: int = 0,
     ) -> None:
         self._rings = rings
         self._history = history
         self._configured = configured
         self._jsonl = jsonl
+        self._per_second = per_second
         self._subscribers = list(subscribers)
         self._store = EventStore(history, policy or Policy())
         self._sources: dict[str, FileSource | TapSource | RingSource] = {}
@@ -89,11 +93,15 @@ class Collector:
         for path in sorted(self._rings.glob("*.ring")):
             name = f"ring:{path.stem}"
             with contextlib.suppress(DataFault, OSError):
-                self._sources[name] = RingSource(path, self._store.positions().get(name))
+                self._sources[name] = RingSource(
+                    path, self._store.positions().get(name), self._per_second
+                )
         while True:
             is_last = until.is_set()
             await self._refresh()
-            got = self._gather()
+            if is_last:
+                self._end_rings()
+            has_more = self._gather()
             age_s = time.monotonic() - self._committed_at
             if is_last or age_s > _COMMIT_S or (len(self._buffer) >= _COMMIT_EVENTS and age_s > 1):
                 self._commit()
@@ -102,7 +110,13 @@ class Collector:
                     source.close()
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(until.wait(), 0 if got else _PAUSE_S)
+                await asyncio.wait_for(until.wait(), 0 if has_more else _PAUSE_S)
+
+    def _end_rings(self) -> None:
+        """Let the last pass take what still waits in the rings."""
+        for source in self._sources.values():
+            if isinstance(source, RingSource):
+                source.is_ending = True
 
     async def _refresh(self) -> None:
         """Start the sources that came, end those that went."""
@@ -130,13 +144,17 @@ class Collector:
                 self._sources[name] = FileSource(one, self._store.positions().get(name))
 
     def _gather(self) -> bool:
-        """Take one batch of every source; tells whether there was any."""
+        """Take one batch of every source; tells whether a file may have more."""
         now_ns = time.time_ns()
         batch: list[Event] = []
+        has_more = False
         for source in self._sources.values():
             if isinstance(source, FileSource) and len(self._buffer) >= _BUFFER_MAX:
                 continue  # a file can wait
-            batch += source.take(now_ns)
+            events = source.take(now_ns)
+            # Rings are paced: what they have more of is taken at the next beat.
+            has_more = has_more or (bool(events) and not isinstance(source, RingSource))
+            batch += events
         if not batch:
             return False
         self._has_news = True
@@ -149,7 +167,7 @@ class Collector:
         room = _BUFFER_MAX * 2 - len(self._buffer)
         self._dropped_count += max(0, len(batch) - room)
         self._buffer += batch[:room]
-        return True
+        return has_more
 
     def _commit(self) -> None:
         self._committed_at = time.monotonic()
@@ -186,11 +204,14 @@ async def collect(plan: Plan) -> None:
     loop.add_signal_handler(signal.SIGTERM, until.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.nice(_NICE)
     settings = plan.settings.events
     collector = Collector(
         plan.events_dir, plan.history_dir, plan.log_sources,
         policy=Policy(settings.history_days * 86_400, settings.history_mib << 20, settings.clients),
         jsonl=plan.state_dir / settings.jsonl if settings.jsonl else None,
+        # A file of every event is worth what it costs to who asks for one.
+        per_second=0 if settings.jsonl else settings.store_per_second,
     )  # fmt: skip
     watching: asyncio.Task[None] | None = None
     if plan.settings.signals.on:

@@ -123,8 +123,35 @@ class RingReader:
     def position(self, position: int) -> None:
         self._read = min(position, self._written())
 
-    def take(self) -> bytes:
-        """Copy all records since the last call."""
+    @property
+    def behind(self) -> int:
+        """How many records there are that were not read."""
+        return self._written() - self._read
+
+    @property
+    def capacity(self) -> int:
+        """How many records the ring holds."""
+        return self._records
+
+    def skim(self, most: int) -> tuple[bytes, int]:
+        """Copy every n-th record since the last call, at most so many, and give n.
+
+        For readers that cannot take all of them; what lies between is read by nobody.
+        """
+        written = self._written()
+        first = max(self._read, written - self._records + _SLACK)
+        step = max(1, -(-(written - first) // max(1, most)))
+        block = []
+        for number in range(first, written, step):
+            at = _HEADER_OCTETS + number % self._records * RECORD_OCTETS
+            block.append(self._memory[at : at + RECORD_OCTETS])
+        self._read = written
+        # The oldest may have been overwritten while they were copied.
+        overtaken = -(-max(0, self._written() - self._records - first) // step)
+        return b"".join(block[overtaken:]), step
+
+    def take(self, most: int | None = None) -> bytes:
+        """Copy the records since the last call: all of them, or the oldest so many."""
         written = self._written()
         behind = written - self._read
         room = self._records - _SLACK
@@ -135,6 +162,8 @@ class RingReader:
         if behind <= 0:
             self._read = written  # a ring made anew starts again
             return b""
+        if most is not None:
+            behind = min(behind, most)
         start = _HEADER_OCTETS + self._read % self._records * RECORD_OCTETS
         end = start + behind * RECORD_OCTETS
         limit = _HEADER_OCTETS + self._size
@@ -143,7 +172,7 @@ class RingReader:
         else:
             block = self._memory[start:limit] + self._memory[_HEADER_OCTETS : end - self._size]
         first = self._read
-        self._read = written
+        self._read = first + behind
         # What the writer overwrote while we copied is lost too.
         overtaken = min(behind, max(0, self._written() - first - self._records))
         self.lost_count += overtaken

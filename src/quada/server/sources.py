@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from quada.server.plan import LogSource, read_address
 from quada.server.ring import RingReader, split
 from quada.store.follow import Follower, Position
-from quada.telemetry.event import parse_record
+from quada.telemetry.event import RECORD_OCTETS, parse_record
 from quada.telemetry.ingest import Parser, detect, make_parser
 from quada.telemetry.ingest.dnstap import BrokenStream, DnstapParser, FrameStream
 from quada.wire.faults import ConfigFault
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from quada.telemetry.event import Event
 
+_LAST_RECORDS: Final = 50_000  # taken at the end, when nothing else needs the core
 _SAMPLE: Final = 200
 _IDLE_NS: Final = 10_000_000_000  # longer than any parser waits for a line that belongs
 _READ_OCTETS: Final = 1 << 18
@@ -195,29 +196,65 @@ class TapSource:
 
 
 class RingSource:
-    """One of our own rings."""
+    """One of our own rings, read at a bounded rate so that the servers keep their cores.
 
-    def __init__(self, path: Path, position: dict[str, Any] | None) -> None:
+    What comes faster waits in the ring; when a quarter of it waits, every n-th event is taken and
+    counts as n. Takes the rate in events a second; 0 is no bound.
+    """
+
+    def __init__(self, path: Path, position: dict[str, Any] | None, per_second: int = 0) -> None:
         # Who was here before us is nobody: what the ring still has is to be stored.
         self._reader = RingReader(path, back=1 << 62)
         self._inode = path.stat().st_ino
+        self._per_second = per_second
+        self._taken_ns = 0
+        self.is_ending = False
         self.lost_count = 0
+        self.sampled_count = 0
         self.trouble = ""
         if position is not None:
             same = position["at"][0] == self._inode
             self._reader.position = position["at"][1] if same else 0
             self.lost_count = position["lost"]
+            self.sampled_count = position.get("sampled", 0)
 
     def take(self, now_ns: int) -> list[Event]:
-        """Give the events since the last call."""
-        out = [parse_record(record) for record in split(self._reader.take())]
+        """Give the events since the last call, or as many as the rate allows."""
+        most, step = self._allowed(now_ns), 1
+        if most is None:
+            block = self._reader.take()
+        elif self._reader.behind > self._reader.capacity // 4:
+            before = self._reader.position
+            block, step = self._reader.skim(max(1, most))
+            self.sampled_count += self._reader.position - before - len(block) // RECORD_OCTETS
+        else:
+            block = self._reader.take(most)
+        out = [parse_record(record) for record in split(block)]
+        if step > 1:
+            for event in out:
+                event.weight = step
         self.lost_count += self._reader.lost_count
         self._reader.lost_count = 0
         return out
 
+    def _allowed(self, now_ns: int) -> int | None:
+        """Give how many events the rate allows now; None where nothing bounds it."""
+        if not self._per_second:
+            return None
+        if self.is_ending:
+            return _LAST_RECORDS
+        elapsed_ns = min(now_ns - self._taken_ns, 1_000_000_000) if self._taken_ns else 0
+        most = max(0, elapsed_ns * self._per_second // 1_000_000_000)
+        if most or not self._taken_ns:
+            self._taken_ns = now_ns
+        return most or 1
+
     def position(self) -> dict[str, Any]:
         """Say how far it was read, and how much went by unread."""
-        return {"at": [self._inode, self._reader.position], "lost": self.lost_count}
+        return {
+            "at": [self._inode, self._reader.position], "lost": self.lost_count,
+            "sampled": self.sampled_count,
+        }  # fmt: skip
 
     def close(self) -> None:
         """Let the ring go."""
