@@ -40,6 +40,21 @@ class Caller(NamedTuple):
         """Whether everything is allowed."""
         return ADMIN in self.scopes
 
+    def need_admin(self) -> None:
+        """Raise Denied for who is no administrator."""
+        if not self.is_admin:
+            raise Denied(f"{self.who} is no administrator")
+
+    def need_read(self) -> None:
+        """Raise Denied for who may not see the server: its status, events and alerts."""
+        if not self.is_admin and READ not in self.scopes:
+            raise Denied(f"{self.who} may not see the server")
+
+    def need_change(self, origin: bytes) -> None:
+        """Raise Denied for who may not change a zone's records."""
+        if not self.may_change(origin):
+            raise Denied(f"{self.who} may not change {names.to_text(origin)}")
+
     def may_see(self, origin: bytes) -> bool:
         """Tell whether a zone may be seen."""
         return self.is_admin or READ in self.scopes or self.may_change(origin)

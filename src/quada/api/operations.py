@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import quada.wire.codes as codes
 import quada.wire.names as names
-from quada.api.access import Denied
 from quada.api.records import (
     Draft,
     Listing,
@@ -126,7 +125,7 @@ class Operations:
 
     def add_zone(self, caller: Caller, name: str, servers: list[str], text: str = "") -> Zone:
         """Add a zone: from zone text, or with SOA and NS alone. Raises: DataFault."""
-        self._need_admin(caller)
+        caller.need_admin()
         origin = read_owner(name if name.endswith(".") else f"{name}.", names.ROOT)
         zone = read_zone(text or bare_zone_text(servers), origin)
         applied = self._store.create(zone, self._author(caller, "zone added"), self.now())
@@ -134,14 +133,14 @@ class Operations:
 
     def remove_zone(self, caller: Caller, name: str) -> None:
         """Remove a zone and its journal."""
-        self._need_admin(caller)
+        caller.need_admin()
         zone = self.zone(caller, name)
         self._store.remove(zone.origin)
         self.audit(caller, "zone removed", names.to_text(zone.origin))
 
     def activate(self, caller: Caller, name: str, *, is_active: bool) -> None:
         """Serve a zone, or stop serving it and keep its data."""
-        self._need_admin(caller)
+        caller.need_admin()
         zone = self.zone(caller, name)
         self._store.set(zone.origin, inactive=None if is_active else True)
         self.audit(caller, "activated" if is_active else "deactivated", names.to_text(zone.origin))
@@ -258,8 +257,7 @@ class Operations:
         is_trial: bool = False,
     ) -> Edited:
         """Make a change, or in a trial tell what it would be and what the checks say of it."""
-        if not caller.may_change(zone.origin):
-            raise Denied(f"{caller.who} may not change {names.to_text(zone.origin)}")
+        caller.need_change(zone.origin)
         if is_trial:
             after = zone.changed(change)
             return Edited(diff(zone, after), after, [], [], check_zone(after, now_s=self.now()))
@@ -343,8 +341,7 @@ class Operations:
     def undo(self, caller: Caller, name: str, entry: int) -> Edited:
         """Take one change back."""
         zone = self.zone(caller, name)
-        if not caller.may_change(zone.origin):
-            raise Denied(f"{caller.who} may not change {names.to_text(zone.origin)}")
+        caller.need_change(zone.origin)
         applied = self._store.undo(
             zone.origin, entry, self._author(caller, f"undo {entry}"), self.now()
         )
@@ -363,11 +360,6 @@ class Operations:
 
     def _author(self, caller: Caller, why: str) -> Author:
         return Author(caller.who, caller.place, why)
-
-    @staticmethod
-    def _need_admin(caller: Caller) -> None:
-        if not caller.is_admin:
-            raise Denied(f"{caller.who} is no administrator")
 
 
 def bare_zone_text(servers: list[str]) -> str:

@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 import quada.wire.names as names
-from quada.api.access import Caller, Denied
+from quada.api.access import Caller
 from quada.api.data import edited_data, entry_data, finding_data, numbered_data
 from quada.api.operations import Edit, Operations
 from quada.api.records import Draft
@@ -63,7 +63,7 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
 
     @router.get("/status")
     def status(caller: Who) -> Any:
-        _need_read(caller)
+        caller.need_read()
         return operations.server.command("status")
 
     @router.get("/zones/{zone}")
@@ -120,23 +120,22 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
 
     @router.get("/explain")
     def explain(name: str, caller: Who, type: str = "AAAA") -> Any:  # noqa: A002
-        _need_read(caller)
+        caller.need_read()
         return operations.server.command("explain", name=name, rdtype=type)
 
     @router.get("/audit")
     def audit(caller: Who) -> list[dict[str, Any]]:
-        if not caller.is_admin:
-            raise Denied(f"{caller.who} is no administrator")
+        caller.need_admin()
         return [audit_data(line) for line in operations.accounts.audited()]
 
     @router.get("/alerts")
     def alerts(caller: Who, is_open: bool = False) -> list[dict[str, Any]]:
-        _need_read(caller)
+        caller.need_read()
         return [alert_data(one) for one in operations.alerts.alerts(is_open=is_open)]
 
     @router.post("/alerts/{number}/acknowledge")
     def acknowledge(number: int, caller: Who) -> dict[str, Any]:
-        _need_read(caller)
+        caller.need_read()
         operations.alerts.acknowledge(number, caller.who)
         return alert_data(operations.alerts.alert(number))
 
@@ -144,12 +143,12 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
     def events(
         caller: Who, count: Annotated[int, Query(ge=1, le=_RECENT_MAX)] = 100
     ) -> list[dict[str, Any]]:
-        _need_read(caller)
+        caller.need_read()
         return [event.to_json() for event in operations.server.recent(count)]
 
     @router.get("/events/live")
     async def live(request: Request, caller: Who) -> StreamingResponse:
-        _need_read(caller)
+        caller.need_read()
         take = operations.server.following()
         return StreamingResponse(stream(request, take), media_type="text/event-stream")
 
@@ -177,8 +176,3 @@ def _serial(if_match: str | None) -> int | None:
     if not text.isdigit():
         raise DataFault("If-Match holds no serial", place="If-Match", remedy='as in "2026112101"')
     return int(text)
-
-
-def _need_read(caller: Caller) -> None:
-    if not caller.is_admin and "read" not in caller.scopes:
-        raise Denied(f"{caller.who} may not see the server")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 48
 LAB_RANGES: Final = frozenset(("documentation", "loopback"))
-_COLORS: Final = {
+VERDICT_COLORS: Final = {
     Verdict.FAIL: typer.colors.RED, Verdict.WARN: typer.colors.YELLOW,
     Verdict.PASS: typer.colors.GREEN, Verdict.UNKNOWN: typer.colors.MAGENTA,
 }  # fmt: skip
@@ -239,7 +239,7 @@ def _print(seen: Observation, found: list[Finding], *, every: bool, tree: bool) 
     for one in found:
         if one.verdict is Verdict.PASS and not every:
             continue
-        verdict = typer.style(f"{one.verdict:8}", fg=_COLORS.get(one.verdict))
+        verdict = typer.style(f"{one.verdict:8}", fg=VERDICT_COLORS.get(one.verdict))
         typer.echo(f"{verdict}{one.subject}: {one.message} [{one.code}]")
         for line in one.evidence[:8]:
             typer.echo(f"            {line}")

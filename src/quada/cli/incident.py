@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quada.cli.doctor import LAB_RANGES, absolute, drive, make_observer, read_text
+from quada.cli.doctor import LAB_RANGES, VERDICT_COLORS, absolute, drive, make_observer, read_text
 from quada.cli.output import FOUND, faults_exit, print_json
 from quada.cli.tail import printable
-from quada.doctor import Verdict, judge
+from quada.doctor import judge
 from quada.doctor.incident import Logged, walk
 from quada.doctor.observation import read_observation, write_observation
 from quada.wire.faults import ConfigFault
@@ -18,10 +18,6 @@ from quada.wire.faults import ConfigFault
 if TYPE_CHECKING:
     from quada.doctor.incident import Report
 
-_COLORS: Final = {
-    Verdict.FAIL: typer.colors.RED, Verdict.WARN: typer.colors.YELLOW,
-    Verdict.PASS: typer.colors.GREEN, Verdict.UNKNOWN: typer.colors.MAGENTA,
-}  # fmt: skip
 _ROWS_MAX: Final = 200_000
 
 
@@ -118,7 +114,7 @@ def data(report: Report) -> dict[str, Any]:
 
 def _print(report: Report) -> None:
     for number, step in enumerate(report.steps, 1):
-        verdict = typer.style(f"{step.verdict:8}", fg=_COLORS.get(step.verdict))
+        verdict = typer.style(f"{step.verdict:8}", fg=VERDICT_COLORS.get(step.verdict))
         typer.echo(f"{number}. {step.title:22} {verdict}{printable(step.said)}")
         for line in step.evidence[:5]:
             typer.echo(f"     {printable(line)}")

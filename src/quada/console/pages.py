@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 import quada.wire.codes as codes
 import quada.wire.names as names
-from quada.api.access import Denied, check_scopes
+from quada.api.access import check_scopes
 from quada.api.http import status_of
 from quada.api.operations import Edit, Edited, Operations
 from quada.api.own import stream
@@ -278,7 +278,7 @@ def _add_watching(
 
     @router.get("/tail")
     def tail(login: Seen) -> Response:
-        _need_read(login)
+        login.caller.need_read()
         recent = operations.server.recent(50)
         since = recent[-1].at_ns if recent else 0
         shown = [event.to_json() for event in recent]
@@ -286,13 +286,13 @@ def _add_watching(
 
     @router.get("/tail/stream")
     async def tail_stream(request: Request, login: Seen, since: int = 0) -> StreamingResponse:
-        _need_read(login)
+        login.caller.need_read()
         take = operations.server.following(since)
         return StreamingResponse(stream(request, take), media_type="text/event-stream")
 
     @router.get("/dashboard")
     def dashboard(login: Seen) -> Response:
-        _need_read(login)
+        login.caller.need_read()
         events = operations.server.recent(_EVENTS)
         figures = {role.name.lower(): figure(events, role) for role in Role}
         bars = {role: stacks(one.mix) for role, one in figures.items()}
@@ -303,19 +303,19 @@ def _add_watching(
 
     @router.get("/alerts")
     def alerts(login: Seen, all: bool = False) -> Response:  # noqa: A002
-        _need_read(login)
+        login.caller.need_read()
         found = operations.alerts.alerts(is_open=not all)
         return pages.show("alerts.html", login, alerts=found, is_all=all)
 
     @router.post("/alerts/{number}/acknowledge")
     def acknowledge(number: int, login: Posted) -> Response:
-        _need_read(login)
+        login.caller.need_read()
         operations.alerts.acknowledge(number, login.caller.who)
         return RedirectResponse("/alerts", 303)
 
     @router.get("/explain")
     def explain(login: Seen, name: str = "", rdtype: str = "AAAA") -> Response:
-        _need_read(login)
+        login.caller.need_read()
         told: Any = None
         fault: Fault | None = None
         if name:
@@ -330,7 +330,7 @@ def _add_watching(
 
     @router.get("/servers")
     def servers(login: Seen) -> Response:
-        _need_read(login)
+        login.caller.need_read()
         return pages.show("servers.html", login, status=_status(operations))
 
 
@@ -359,7 +359,7 @@ def _add_people(
         scopes: Annotated[str, Form()],
         days: Annotated[int, Form(ge=0)] = 0,
     ) -> Response:
-        _need_admin(login)
+        login.caller.need_admin()
         now_s = operations.now()
         wanted = check_scopes(tuple(scopes.split()))
         secret = accounts.add_token(name, wanted, now_s, now_s + days * 86_400 if days else None)
@@ -368,7 +368,7 @@ def _add_people(
 
     @router.post("/people/tokens/remove")
     def remove_token(login: Posted, name: Annotated[str, Form()]) -> Response:
-        _need_admin(login)
+        login.caller.need_admin()
         accounts.remove_token(name)
         operations.audit(login.caller, "token removed", name)
         return RedirectResponse("/people", 303)
@@ -440,16 +440,6 @@ def _status(operations: Operations) -> dict[str, Any]:
     except ReachFault:
         return {}
     return found
-
-
-def _need_read(login: Login) -> None:
-    if not login.caller.is_admin and "read" not in login.caller.scopes:
-        raise Denied("you may not see the server")
-
-
-def _need_admin(login: Login) -> None:
-    if not login.caller.is_admin:
-        raise Denied("only administrators may do this")
 
 
 def _time(seconds: float | None) -> str:
