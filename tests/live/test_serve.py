@@ -364,6 +364,16 @@ def test_a_certificate_that_lacks_a_name_clients_are_told_is_said_at_start(
     assert "ns1.example.com" not in said
 
 
+def test_without_history_no_collector_runs(serve, zone_file, tmp_path) -> None:
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        f'version = 1\n[events]\nhistory_days = 0\n[[zone]]\nname = "example.com"\nfile = "{zone_file}"\n'
+    )
+    served = serve("--role", "authority", "--config", str(config))
+    assert served.children() == served.workers()
+    assert aaaa(served.udp("www.example.com.", "AAAA")) == ["2001:db8::80"]
+
+
 def test_rate_limiting_slips_and_drops_for_one_network(serve, zone_file, tmp_path) -> None:
     """Loopback is exempt, so the limit is asked of an address of another prefix, if there is one."""
     found = subprocess.run(

@@ -38,7 +38,9 @@ class EventSettings:
     store_per_second: int = setting(
         2000, "Our own events a second that are stored one by one; of more, every n-th counts as n."
     )
-    history_days: int = setting(30, "How long stored events are kept.", unit="days")
+    history_days: int = setting(
+        30, "How long stored events are kept; 0 runs no collector for them.", unit="days"
+    )
     history_mib: int = setting(2048, "Space for stored events; the oldest go first.", unit="MiB")
     clients: str = setting(
         "whole",

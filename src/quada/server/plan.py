@@ -140,6 +140,13 @@ class Plan:
         return self.state_dir / "events"
 
     @property
+    def has_collector(self) -> bool:
+        """Whether anybody wants what the collector gathers."""
+        events = self.settings.events
+        wants = bool(events.history_days or events.jsonl)
+        return wants or self.settings.signals.on or bool(self.settings.logs)
+
+    @property
     def history_dir(self) -> Path:
         """The event store."""
         return self.state_dir / "history"

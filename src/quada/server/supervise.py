@@ -149,7 +149,8 @@ class Supervisor:
         # Zones are shared with workers by fork; a collection would touch, and so copy, all of them.
         gc.collect()
         gc.freeze()
-        self._fork_collector()
+        if plan.has_collector:
+            self._fork_collector()
         if self._web_sockets:
             self._fork_web()
         for index in range(len(self._bound)):
