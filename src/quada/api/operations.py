@@ -313,13 +313,22 @@ class Operations:
         return self._store.zone(max(found, key=len)) if found else None
 
     def replace_text(
-        self, caller: Caller, name: str, text: str, *, why: str = "", is_trial: bool = False
+        self,
+        caller: Caller,
+        name: str,
+        text: str,
+        *,
+        why: str = "",
+        expect_serial: int | None = None,
+        is_trial: bool = False,
     ) -> Edited:
-        """Make a zone's content that of zone text, as one change."""
+        """Make a zone's content that of zone text, as one change; not over one made meanwhile."""
         zone = self.zone(caller, name)
         return self.commit(
-            caller, zone, diff(zone, read_zone(text, zone.origin)), why=why, is_trial=is_trial
-        )
+            caller, zone, diff(zone, read_zone(text, zone.origin)), why=why,
+            expect_serial=zone.serial if expect_serial is None else expect_serial,
+            is_trial=is_trial,
+        )  # fmt: skip
 
     def text(self, caller: Caller, name: str) -> str:
         """Give a zone as zone text."""

@@ -96,13 +96,24 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
         return edited_data(done)
 
     @router.put("/zones/{zone}/text")
-    def replace(zone: str, body: TextBody, caller: Who, dry_run: bool = False) -> dict[str, Any]:
-        done = operations.replace_text(caller, zone, body.text, why=body.why, is_trial=dry_run)
+    def replace(
+        zone: str,
+        body: TextBody,
+        caller: Who,
+        dry_run: bool = False,
+        if_match: Annotated[str | None, Header()] = None,
+    ) -> dict[str, Any]:
+        done = operations.replace_text(
+            caller, zone, body.text, why=body.why, expect_serial=_serial(if_match),
+            is_trial=dry_run,
+        )  # fmt: skip
         return edited_data(done)
 
     @router.get("/zones/{zone}/text")
     def text(zone: str, caller: Who) -> Response:
-        return Response(operations.text(caller, zone), media_type="text/dns")  # RFC 4027
+        headers = {"ETag": f'"{operations.zone(caller, zone).serial}"'}
+        written = operations.text(caller, zone)
+        return Response(written, headers=headers, media_type="text/dns")  # RFC 4027
 
     @router.get("/zones/{zone}/history")
     def history(
@@ -135,7 +146,7 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
 
     @router.post("/alerts/{number}/acknowledge")
     def acknowledge(number: int, caller: Who) -> dict[str, Any]:
-        caller.need_read()
+        caller.need_admin()
         operations.alerts.acknowledge(number, caller.who)
         return alert_data(operations.alerts.alert(number))
 

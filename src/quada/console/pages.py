@@ -309,7 +309,7 @@ def _add_watching(
 
     @router.post("/alerts/{number}/acknowledge")
     def acknowledge(number: int, login: Posted) -> Response:
-        login.caller.need_read()
+        login.caller.need_admin()
         operations.alerts.acknowledge(number, login.caller.who)
         return RedirectResponse("/alerts", 303)
 

@@ -15,6 +15,7 @@ from quada.store.accounts import Accounts
 from quada.store.alerts import AlertStore
 from quada.store.zones import Author, ZoneStore
 from quada.telemetry.event import Event
+from quada.telemetry.signals import Signal, State
 from quada.zones import read_zone
 
 ORIGIN = b"\x07example\x03com\x00"
@@ -71,8 +72,10 @@ class Api:
         self.accounts = Accounts.open(place / "accounts.db")
         self.store = ZoneStore.open(place / "zones.db")
         self.store.create(read_zone(TEXT, ORIGIN), Author("test"), 1)
-        alerts = AlertStore.open(place / "alerts.db")
-        operations = Operations(self.store, self.accounts, alerts, Nobody(), lambda: 1_700_000_000)
+        self.alerts = AlertStore.open(place / "alerts.db")
+        operations = Operations(
+            self.store, self.accounts, self.alerts, Nobody(), lambda: 1_700_000_000
+        )
         self.app = make_app(operations, requests_per_hour=1000)
         self.http = self.client(self.accounts.add_token("all", ("admin",), 1))
 
@@ -88,6 +91,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
     made = Api(tmp_path)
     yield made
     made.accounts.close()
+    made.alerts.close()
     made.store.close()
 
 
@@ -268,3 +272,26 @@ def test_history_is_shown_and_undone(api: Api) -> None:
     assert [one["name"] for one in undone["removed"] if one["type"] == "AAAA"] == [
         "more.example.com."
     ]
+
+
+def test_zone_text_is_not_written_over_what_somebody_else_changed(api: Api) -> None:
+    path = "/quada/v1/zones/example.com/text"
+    etag = api.http.get(path).headers["etag"]
+    changed = api.http.put(
+        path, json={"text": TEXT + "one AAAA 2001:db8::1\n"}, headers={"If-Match": etag}
+    )
+    assert changed.status_code == 200
+    late = api.http.put(
+        path, json={"text": TEXT + "two AAAA 2001:db8::2\n"}, headers={"If-Match": etag}
+    )
+    assert late.status_code == 412
+    assert b"\x03one" + ORIGIN in api.store.zone(ORIGIN).nodes
+
+
+def test_who_may_only_read_takes_no_alert_on(api: Api) -> None:
+    signal = Signal("blind", "recursive", State.BLIND, 1000, "cannot judge")
+    api.alerts.note(signal, 1000, ())
+    reader = api.client(api.accounts.add_token("reader", ("read",), 1))
+    assert reader.get("/quada/v1/alerts").json()[0]["summary"] == "cannot judge"
+    assert reader.post("/quada/v1/alerts/1/acknowledge").status_code == 403
+    assert api.http.post("/quada/v1/alerts/1/acknowledge").json()["acked_by"] == "token all"
