@@ -124,7 +124,6 @@ class _Run:
         self.budget_s = budget_s
         self.hops: list[Hop] = []
         self.seen: set[str] = set()
-        self.fallback_count = 0
 
     def end(self, problem: Problem | None) -> Verdict:
         return Verdict(problem, tuple(self.hops), round(self.budget_s - self.left_s, 3))
@@ -204,7 +203,6 @@ def http_01(
     if ":" not in start.chosen[0]:
         return run.end(problem)
     # Today the whole request starts again, on the first name's IPv4, and what was seen stays seen.
-    run.fallback_count += 1
     problem, _ = yield from _follow(run, url, start.chosen, second, 0, is_fallback=True)
     return run.end(problem)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quada.cli.output import faults_exit
-from quada.telemetry.event import Cause, Event, Kind, Role, parse_record, provenance_names
+from quada.telemetry.event import Cause, Event, Kind, Role, provenance_names
 from quada.telemetry.filter import read_filter
 from quada.wire.faults import ReachFault
 
@@ -95,7 +95,7 @@ def _show_json(event: Event) -> None:
 
 
 def _events(state_dir: Path, last: int, *, follow: bool) -> Iterator[Event]:
-    from quada.server.ring import open_rings, split
+    from quada.server.ring import open_rings, take_events
 
     directory = state_dir / "events"
     readers = open_rings(directory, back=last)
@@ -105,12 +105,11 @@ def _events(state_dir: Path, last: int, *, follow: bool) -> Iterator[Event]:
             place=str(directory),
             remedy="start a server, or name its state directory with --state-dir",
         )
-    events = [parse_record(record) for reader in readers for record in split(reader.take())]
-    yield from sorted(events, key=lambda event: event.at_ns)[-last:] if last else []
+    events = take_events(readers)
+    yield from events[-last:] if last else []
     while follow:
         time.sleep(_PAUSE_S)
-        events = [parse_record(record) for reader in readers for record in split(reader.take())]
-        yield from sorted(events, key=lambda event: event.at_ns)
+        yield from take_events(readers)
         lost = sum(reader.lost_count for reader in readers)
         if lost:
             typer.echo(f"quada: {lost} events went by too fast to show", err=True)

@@ -184,7 +184,7 @@ def _masking(observation: Observation, found: list[Finding], logged: Logged) -> 
         and both.rcode != "SERVFAIL"
         and six.rcode == "SERVFAIL"
     ) or (tried >= _TRIES_MIN and there and answered < tried * 0.8 and good > there * 0.9)
-    hides = bool(hides) or bool(_of(found, "server-udp-ipv6"))
+    hides = hides or bool(_of(found, "server-udp-ipv6"))
     command = f"quada tail upstream zone {observation.zone}"
     if hides:
         return Step(

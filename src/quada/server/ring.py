@@ -13,12 +13,14 @@ import mmap
 import os
 from typing import TYPE_CHECKING, Final
 
-from quada.telemetry.event import RECORD_OCTETS
+from quada.telemetry.event import RECORD_OCTETS, parse_record
 from quada.wire.faults import DataFault, ReachFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from quada.telemetry.event import Event
 
 _HEADER_OCTETS: Final = 4096  # a page, so that records start aligned
 _MAGIC: Final = b"quada ring 1\x00\x00\x00\x00"
@@ -194,6 +196,13 @@ def ring_path(directory: Path, role: str, worker: int) -> Path:
 def open_rings(directory: Path, *, back: int = 0) -> list[RingReader]:
     """Open every ring of a state directory's `events`, each `back` records before its end."""
     return [RingReader(path, back=back) for path in sorted(directory.glob("*.ring"))]
+
+
+def take_events(readers: Iterable[RingReader]) -> list[Event]:
+    """Take the events that came since the last call, of all rings in the order of time."""
+    found = [parse_record(record) for reader in readers for record in split(reader.take())]
+    found.sort(key=lambda event: event.at_ns)
+    return found
 
 
 def split(block: bytes) -> Iterator[bytes]:

@@ -18,12 +18,11 @@ from quada.api.access import ADMIN
 from quada.api.http import make_app
 from quada.api.operations import Operations
 from quada.console.pages import add_console
-from quada.server.ring import open_rings, split
+from quada.server.ring import open_rings, take_events
 from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.alerts import AlertStore
 from quada.store.zones import ZoneStore
-from quada.telemetry.event import Event, parse_record
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from quada.server.plan import Plan
+    from quada.telemetry.event import Event
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 FIRST_USER: Final = "admin"
@@ -53,19 +53,17 @@ class Running:
     def recent(self, count: int) -> list[Event]:
         """Give the last events of all workers, oldest first."""
         readers = open_rings(self._events_dir, back=count)
-        found = [parse_record(one) for reader in readers for one in split(reader.take())]
+        found = take_events(readers)
         for reader in readers:
             reader.close()
-        return sorted(found, key=lambda event: event.at_ns)[-count:]
+        return found[-count:]
 
     def following(self, since_ns: int | None = None) -> Callable[[], list[Event]]:
         """Give what gives the events since its last call, or at first since a time."""
         readers = open_rings(self._events_dir, back=0 if since_ns is None else _BACK)
 
         def take() -> list[Event]:
-            found = [parse_record(one) for reader in readers for one in split(reader.take())]
-            found.sort(key=lambda event: event.at_ns)
-            return [event for event in found if event.at_ns > (since_ns or 0)]
+            return [event for event in take_events(readers) if event.at_ns > (since_ns or 0)]
 
         return take
 

@@ -77,7 +77,6 @@ class BindParser(Parser):
 
     def __init__(self, source: str, role: Role | None = None) -> None:
         super().__init__(source, role)
-        self._waiting: OrderedDict[tuple[str, str, str, int], Event] = OrderedDict()
         self._bogus: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._clock: tuple[str, int] = ("", 0)
 
@@ -104,13 +103,6 @@ class BindParser(Parser):
             return True
         # A line about a query that does not parse is a loss; one about something else is none.
         return _OTHER.match(line) is not None and not any(w in line for w in _ABOUT_QUERIES)
-
-    def flush(self) -> list[Event]:
-        """Give the queries whose end nobody told."""
-        left = list(self._waiting.values())
-        self._waiting.clear()
-        self.event_count += len(left)
-        return left
 
     def _query(self, found: re.Match[str], now_ns: int, out: list[Event]) -> None:
         flags = found["flags"]

@@ -96,7 +96,6 @@ class UnboundParser(Parser):
     def __init__(self, source: str, role: Role | None = None) -> None:
         super().__init__(source, role)
         self._reasons: OrderedDict[tuple[str, int], tuple[Cause, str]] = OrderedDict()
-        self._waiting: OrderedDict[tuple[str, str, int], Event] = OrderedDict()
 
     def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
         """Parse one line: a reply is the event, a query line only waits for it."""
@@ -137,13 +136,6 @@ class UnboundParser(Parser):
                 event.validation = Validation.BOGUS
         out.append(event)
         return True
-
-    def flush(self) -> list[Event]:
-        """Give queries without replies."""
-        left = list(self._waiting.values())
-        self._waiting.clear()
-        self.event_count += len(left)
-        return left
 
     def _event(self, found: re.Match[str], at_ns: int, qname: str, qtype: int) -> Event:
         proto = found["proto"]
@@ -245,10 +237,6 @@ class DnsmasqParser(Parser):
 
     ROLE: ClassVar[Role | None] = Role.RECURSIVE
 
-    def __init__(self, source: str, role: Role | None = None) -> None:
-        super().__init__(source, role)
-        self._waiting: OrderedDict[str, Event] = OrderedDict()
-
     def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
         """Parse one line; a query is given when the next begins or its end is told."""
         at = line.find("dnsmasq[")
@@ -282,13 +270,6 @@ class DnsmasqParser(Parser):
             self._ended(event, rest[3:])
             out.append(self._waiting.pop(serial))
         return True
-
-    def flush(self) -> list[Event]:
-        """Give queries whose end was not told."""
-        left = list(self._waiting.values())
-        self._waiting.clear()
-        self.event_count += len(left)
-        return left
 
     @staticmethod
     def _ended(event: Event, what: str) -> None:

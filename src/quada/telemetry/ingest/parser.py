@@ -5,9 +5,9 @@ from __future__ import annotations
 import calendar
 import json
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import dns.rcode
 import dns.rdatatype
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from quada.telemetry.event import Event, Role
 
-LINE_OCTETS_MAX: Final = 65_536  # our choice: a longer line is no log line
 _KEPT_MAX: Final = 20
 _CACHE_MAX: Final = 10_000
 _SYSLOG: Final = re.compile(
@@ -26,7 +25,6 @@ _SYSLOG: Final = re.compile(
 )
 _COMPOSE: Final = re.compile(r"[\w.-]+(?:[-_]\d+)? +\| ")
 _MONTHS: Final = {name: at for at, name in enumerate(calendar.month_abbr) if name}
-_ESCAPE: Final = re.compile(r"\\(\d{3})")
 
 
 class Parser:
@@ -45,7 +43,7 @@ class Parser:
         self.event_count = 0
         self.unknown_count = 0
         self.unknown: deque[str] = deque(maxlen=_KEPT_MAX)
-        self._seconds: tuple[str, int] = ("", 0)
+        self._waiting: OrderedDict[Any, Event] = OrderedDict()
 
     def feed(self, lines: Iterable[str], now_ns: int) -> list[Event]:
         """Parse lines. `now_ns` stands for the time of lines that have none.
@@ -77,7 +75,10 @@ class Parser:
 
     def flush(self) -> list[Event]:
         """Give what still waits for a line that belongs to it."""
-        return []
+        left = list(self._waiting.values())
+        self._waiting.clear()
+        self.event_count += len(left)
+        return left
 
 
 def unwrap(line: str, now_ns: int) -> tuple[str, int]:
