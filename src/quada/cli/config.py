@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     group.command("explain")(explain)
     group.command("show")(show)
     group.command("reference")(print_reference)
+    group.command("metrics")(print_metrics)
     app.add_typer(group, name="config")
 
 
@@ -91,6 +92,13 @@ def show(
 def print_reference() -> None:
     """Print the reference of all settings, as docs/reference/settings.md holds it."""
     typer.echo(reference(), nl=False)
+
+
+def print_metrics() -> None:
+    """Print the reference of all metrics, as docs/reference/metrics.md holds it."""
+    import quada.telemetry.metrics as metrics
+
+    typer.echo(metrics.reference(), nl=False)
 
 
 def reference() -> str:

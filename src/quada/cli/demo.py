@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     state_dir: Annotated[Path, typer.Option(help="Where the demo keeps its state.")] = Path("var"),
     port: Annotated[int, typer.Option(help="Port for UDP and TCP on [::] and 0.0.0.0.")] = 5300,
+    metrics_port: Annotated[int, typer.Option(help="Port of /metrics on ::1; 0 is none.")] = 9530,
     web_port: Annotated[int, typer.Option(help="Port of API and console on [::].")] = 8080,
 ) -> None:
     """Serve demo zones on high ports, without root."""
@@ -39,11 +40,16 @@ def demo(
             server=replace(settings.server, state_dir=str(state_dir)),
             authority=replace(settings.authority, listen=(f"[::]:{port}", f"0.0.0.0:{port}")),
             signals=replace(settings.signals, on=True),
+            metrics=replace(
+                settings.metrics, listen=(f"[::1]:{metrics_port}",) if metrics_port else ()
+            ),
             api=replace(settings.api, listen=(f"[::]:{web_port}",), url=f"http://[::1]:{web_port}"),
         )
         typer.echo(f"try: dig -p {port} @::1 app.example.com AAAA")
         typer.echo(f"     dig -p {port} @::1 -x 2001:db8:1::80")
         typer.echo(f"     .venv/bin/quada tail --state-dir {state_dir}")
+        if metrics_port:
+            typer.echo(f"     curl http://[::1]:{metrics_port}/metrics")
         typer.echo(
             f"     .venv/bin/quada record add example.com new AAAA 2001:db8::1"
             f" --state-dir {state_dir}"

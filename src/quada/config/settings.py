@@ -67,6 +67,15 @@ class SignalSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSection:
+    """Counts for Prometheus (see docs/metrics.md)."""
+
+    listen: tuple[str, ...] = setting(
+        (), "Addresses to serve /metrics at, `[::1]:9530`; empty is off."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverSection:
     """One receiver of alerts, `[[alert_receiver]]`."""
 
@@ -264,6 +273,7 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     events: EventSettings = field(default_factory=EventSettings)
     signals: SignalSection = field(default_factory=SignalSection)
+    metrics: MetricsSection = field(default_factory=MetricsSection)
     authority: AuthoritySection = field(default_factory=AuthoritySection)
     resolver: ResolverSection = field(default_factory=ResolverSection)
     alias: AliasSection = field(default_factory=AliasSection)

@@ -27,6 +27,7 @@ from quada.store.files import replacing
 from quada.wire.faults import ConfigFault, DataFault, Fault
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -87,6 +88,19 @@ class Collector:
         """How many events of rings and sockets went by unread."""
         lossy = [one for one in self._sources.values() if not isinstance(one, FileSource)]
         return self._dropped_count + sum(one.lost_count for one in lossy)
+
+    @property
+    def sampled_count(self) -> int:
+        """How many events of rings were passed over while every n-th was taken."""
+        return sum(s.sampled_count for s in self._sources.values() if isinstance(s, RingSource))
+
+    def logs(self) -> dict[str, dict[str, Any]]:
+        """Tell of each followed log its lines, those not understood, and what keeps it."""
+        return {
+            name: {**source.account(), "trouble": source.trouble}
+            for name, source in self._sources.items()
+            if not isinstance(source, RingSource)
+        }
 
     async def run(self, until: asyncio.Event) -> None:
         """Gather until told to end, and then store what there is."""
@@ -197,8 +211,8 @@ class Collector:
             file.writelines(json.dumps(event.to_json()) + "\n" for event in batch)
 
 
-async def collect(plan: Plan) -> None:
-    """Run a collector until SIGTERM, and the watch beside it where that is on."""
+async def collect(plan: Plan, metrics_sockets: Sequence[socket.socket] = ()) -> None:
+    """Run a collector until SIGTERM; beside it the watch and /metrics, where those are on."""
     until = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, until.set)
@@ -213,17 +227,23 @@ async def collect(plan: Plan) -> None:
         # A file of every event is worth what it costs to who asks for one.
         per_second=0 if settings.jsonl else settings.store_per_second,
     )  # fmt: skip
-    watching: asyncio.Task[None] | None = None
+    beside: list[asyncio.Task[None]] = []
+    watcher: Watcher | None = None
     if plan.settings.signals.on:
         watcher = Watcher(
             plan.state_dir / ALERTS_FILE, plan.settings.alert_receiver,
             lambda: collector.lost_count,
         )  # fmt: skip
         collector.subscribe(watcher.feed)
-        watching = asyncio.create_task(watcher.run(until))
+        beside.append(asyncio.create_task(watcher.run(until)))
+    if metrics_sockets:
+        from quada.server.metrics import Exposition, serve_metrics
+
+        exposition = Exposition(collector, watcher, plan.control_path)
+        collector.subscribe(exposition.meter.feed)
+        beside.append(asyncio.create_task(serve_metrics(exposition, metrics_sockets, until)))
     await collector.run(until)
-    if watching is not None:
-        await watching
+    await asyncio.gather(*beside)
 
 
 def read_sources(history: Path) -> list[LogSource]:

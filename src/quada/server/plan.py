@@ -111,6 +111,7 @@ class Plan:
     authority_listen: tuple[Listen, ...]
     resolver_listen: tuple[Listen, ...]
     api_listen: tuple[Address, ...]
+    metrics_listen: tuple[Address, ...]
     zones: tuple[ZonePlan, ...]
     authority: AuthoritySettings
     alias: AliasSettings
@@ -143,7 +144,7 @@ class Plan:
     def has_collector(self) -> bool:
         """Whether anybody wants what the collector gathers."""
         events = self.settings.events
-        wants = bool(events.history_days or events.jsonl)
+        wants = bool(events.history_days or events.jsonl or self.metrics_listen)
         return wants or self.settings.signals.on or bool(self.settings.logs)
 
     @property
@@ -188,6 +189,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
         authority_listen=_listeners(authority) if "authority" in roles else (),
         resolver_listen=_listeners(resolver) if "resolver" in roles else (),
         api_listen=tuple(read_address(text, 8080) for text in settings.api.listen),
+        metrics_listen=tuple(read_address(text, 9530) for text in settings.metrics.listen),
         zones=tuple(zones),
         authority=AuthoritySettings(
             udp_payload_octets=max(512, min(4096, authority.udp_payload_octets)),

@@ -169,6 +169,7 @@ class Secondaries:
             self._state[origin] = {
                 "serial": zone.serial if zone else None,
                 "refreshed_at": refreshed_at,
+                "expires_at": refreshed_at + expire_s if zone else None,
                 "is_expired": is_expired,
             }
             try:

@@ -100,6 +100,10 @@ class FileSource:
             "parser": _pack(parser.__dict__), **_account(parser),
         }  # fmt: skip
 
+    def account(self) -> dict[str, Any]:
+        """Tell the lines, events and lines not understood so far."""
+        return _account(self._parser) if self._parser is not None else {}
+
     def close(self) -> None:
         """Let the file go."""
         if self._follower is not None:
@@ -160,7 +164,11 @@ class TapSource:
 
     def position(self) -> dict[str, Any]:
         """Give the account: nobody can go back on a socket."""
-        return {**_account(self._parser), "lost": self.lost_count}
+        return {**self.account(), "lost": self.lost_count}
+
+    def account(self) -> dict[str, Any]:
+        """Tell the frames, events and frames not understood so far."""
+        return _account(self._parser)
 
     def close(self) -> None:
         """Stop listening and hang up."""

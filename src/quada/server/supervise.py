@@ -50,6 +50,7 @@ from quada.server.ring import Ring, ring_path
 from quada.server.secondary import Secondaries
 from quada.server.signed import SignedZones
 from quada.server.sockets import bind, bind_web, has_ipv6
+from quada.server.standing import Standing
 from quada.server.stored import StoredZones
 from quada.server.worker import AuthorityWorker, ResolverWorker, Worker
 from quada.server.zonefiles import ZoneFiles
@@ -93,9 +94,11 @@ class Supervisor:
         self._started_at = time.time()
         self._restart_count = 0
         self._files = ZoneFiles(plan.zones)
+        self._standing = Standing()
         self._collector_pid = 0
         self._web_pid = 0
         self._web_sockets: list[socket.socket] = []
+        self._metrics_sockets: list[socket.socket] = []
         self._lookups = Lookups(plan.alias, self.deliver)
         self._pool_watch = PoolWatch(self._pools, self.deliver)
         self._certificate: Certificate | None = None
@@ -126,8 +129,10 @@ class Supervisor:
             if keys is not None:
                 self._authority.sign_with(keys)
             self._authority.put(version)
+            self._standing.loaded(version.origin)
         for catalog in self._catalogs.make(list(self._authority.book.served)):
             self._authority.put(catalog)
+            self._standing.loaded(catalog.origin)
 
     def run(self) -> None:
         """Bind, fork and serve. Raises: ConfigFault and ReachFault before anything serves."""
@@ -136,6 +141,7 @@ class Supervisor:
         self._certificate = self._load_certificate((*plan.authority_listen, *plan.resolver_listen))
         self._bind()
         self._web_sockets = bind_web(plan.api_listen)
+        self._metrics_sockets = bind_web(plan.metrics_listen)
         become(plan.settings.server.user, plan.state_dir)
         if "resolver" in self._worker_roles:
             make_recursor(plan.settings.resolver, 0)  # what is wrong with it is said before a fork
@@ -186,16 +192,19 @@ class Supervisor:
     def deliver(self, delivery: Delivery) -> None:
         """Apply a delivery here, so that a restarted worker has it, and send it to all workers."""
         apply_delivery(self._authority, delivery)
+        if isinstance(delivery, PutZone):
+            self._standing.loaded(delivery.zone.origin)
+        elif isinstance(delivery, ChangeZone):
+            self._standing.loaded(delivery.origin)
+        elif isinstance(delivery, DropZone):
+            self._standing.dropped(delivery.origin)
         for index, channel in self._channels.items():
             if self._worker_roles[index] == "authority":
                 channel.send(delivery)
 
     def status(self) -> dict[str, Any]:
         """Tell what runs, for `quada status`."""
-        zones = [
-            {"zone": names.to_text(origin), "serial": served.zone.serial}
-            for origin, served in sorted(self._authority.book.served.items())
-        ]
+        zones = [served.zone for _, served in sorted(self._authority.book.served.items())]
         return {
             "pid": os.getpid(),
             "started_at": self._started_at,
@@ -203,7 +212,7 @@ class Supervisor:
             "listening": [_listen_text(listen) for _, listen in self._listening],
             "workers": [{"pid": pid} for pid in self._pids.values()],
             "restarts": self._restart_count,
-            "zones": zones,
+            "zones": self._standing.status(zones),
             "refused": self._files.refused,
             "events": {"written": sum(ring.written_count for ring in self._rings)},
             "alias": self._lookups.status(),
@@ -389,7 +398,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             from quada.server.collector import collect
 
-            asyncio.run(collect(plan))
+            asyncio.run(collect(plan, self._metrics_sockets))
 
         self._collector_pid = fork_beside(run)
 

@@ -54,6 +54,10 @@ class Watcher:
             for alert in self._store.alerts(is_open=True, limit=500)
         )
 
+    def open_kinds(self) -> list[str]:
+        """Give the kind of each open alert."""
+        return [alert.kind for alert in self._store.alerts(is_open=True, limit=500)]
+
     def feed(self, events: Sequence[Event]) -> None:
         """Take a batch of events."""
         self._watch.feed(events)
