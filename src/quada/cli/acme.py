@@ -16,8 +16,7 @@ import typer
 from quada import __version__
 from quada.acme.forecast import Forecast, forecast
 from quada.acme.validate import BODY_OCTETS, Failed, Fetch, Fetched, Looked, Lookup
-from quada.cli.output import FOUND, faults_exit, print_json
-from quada.cli.tail import printable
+from quada.cli.output import FOUND, faults_exit, print_json, printable
 from quada.wire.faults import ConfigFault
 from quada.zones.check_address import special_range
 

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from quada.cli.output import FOUND, faults_exit, print_json
+from quada.cli.output import FOUND, faults_exit, print_json, printable
 from quada.cli.stored import StateDir, author
-from quada.cli.tail import printable
 from quada.store.alerts import FILE, AlertStore, alert_data
 from quada.wire.faults import ConfigFault
 

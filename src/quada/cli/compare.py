@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from quada.cli.doctor import read_text
-from quada.cli.output import FOUND, faults_exit, print_json, zone_name
+from quada.cli.output import FOUND, faults_exit, print_json, printable, zone_name
 from quada.cli.stored import StateDir, stored_zone
-from quada.cli.tail import printable
 from quada.store.files import load_zone_file
 from quada.zones.compare import compare as compare_zone
 from quada.zones.compare import of_zone, read_export

@@ -6,10 +6,13 @@ import asyncio
 import html
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import typer
+import typer.core
 
+from quada.cli.judged import finding_data, print_judged
+from quada.cli.link import link
 from quada.cli.output import FOUND, faults_exit, print_json
 from quada.doctor import Graph, Observation, Observer, Start, Verdict, judge
 from quada.doctor.findings import RULES, reference
@@ -24,16 +27,27 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 48
 LAB_RANGES: Final = frozenset(("documentation", "loopback"))
-VERDICT_COLORS: Final = {
-    Verdict.FAIL: typer.colors.RED, Verdict.WARN: typer.colors.YELLOW,
-    Verdict.PASS: typer.colors.GREEN, Verdict.UNKNOWN: typer.colors.MAGENTA,
-}  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("doctor")(doctor)
+    group = typer.Typer(cls=_DomainFirst, help="Is a domain, or a link, well over IPv6?")
+    group.command(_DomainFirst.DEFAULT)(doctor)
+    group.command("link")(link)
+    app.add_typer(group, name="doctor")
     app.command("shadow")(shadow)
+
+
+class _DomainFirst(typer.core.TyperGroup):
+    """`quada doctor NAME` beside `quada doctor link eth0`: what names no verb is a domain."""
+
+    DEFAULT: ClassVar[str] = "domain"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb that everybody means before what has none."""
+        if not args or args[0] not in self.commands:
+            args = [self.DEFAULT, *args]
+        return super().parse_args(ctx, args)
 
 
 def doctor(
@@ -60,7 +74,7 @@ def doctor(
 ) -> None:
     """Observe a domain over both families, judge what was seen, and say what mends it.
 
-    Exit code 0 where nothing fails, 1 where something does.
+    `quada doctor link eth0` looks at what a link tells its clients instead. Exit code 0 where nothing fails, 1 where something does.
     """
     with faults_exit(as_json=as_json):
         if findings:
@@ -88,9 +102,12 @@ def doctor(
         if html_file is not None:
             html_file.write_text(report(seen, found))
         if as_json:
-            print_json({"name": seen.name, "zone": seen.zone, "findings": list(map(data, found))})
+            findings_data = list(map(finding_data, found))
+            print_json({"name": seen.name, "zone": seen.zone, "findings": findings_data})
         else:
-            _print(seen, found, every=every, tree=tree)
+            if tree:
+                typer.echo("\n".join(Graph.of(seen).tree(seen.name)) + "\n")
+            print_judged(found, every=every)
         if any(one.verdict is Verdict.FAIL for one in found):
             raise typer.Exit(FOUND)
 
@@ -198,17 +215,6 @@ async def _drive(observer: Observer, steps: Any, tell: Any) -> Observation:
         return seen
 
 
-def data(finding: Finding) -> dict[str, Any]:
-    """Give a finding as JSON data."""
-    rule = finding.rule
-    return {
-        "code": finding.code, "group": rule.group, "verdict": str(finding.verdict),
-        "subject": finding.subject, "message": finding.message,
-        "evidence": list(finding.evidence), "why": rule.why, "fix": rule.fix,
-        "source": rule.source,
-    }  # fmt: skip
-
-
 def report(seen: Observation, found: list[Finding]) -> str:
     """Write a report as one HTML page without anything from elsewhere."""
     rows = "".join(
@@ -231,23 +237,6 @@ def report(seen: Observation, found: list[Finding]) -> str:
         f"<p>Seen {when} from {html.escape(seen.vantage)}.</p><table>{rows}</table>"
         f"<h2>What it depends on</h2><pre>{tree}</pre></html>"
     )
-
-
-def _print(seen: Observation, found: list[Finding], *, every: bool, tree: bool) -> None:
-    if tree:
-        typer.echo("\n".join(Graph.of(seen).tree(seen.name)) + "\n")
-    for one in found:
-        if one.verdict is Verdict.PASS and not every:
-            continue
-        verdict = typer.style(f"{one.verdict:8}", fg=VERDICT_COLORS.get(one.verdict))
-        typer.echo(f"{verdict}{one.subject}: {one.message} [{one.code}]")
-        for line in one.evidence[:8]:
-            typer.echo(f"            {line}")
-        if one.verdict in (Verdict.FAIL, Verdict.WARN):
-            typer.echo(f"        why: {one.rule.why} ({one.rule.source})")
-            typer.echo(f"        fix: {one.rule.fix}")
-    counts = {v: sum(one.verdict is v for one in found) for v in Verdict}
-    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
 
 
 def _given(name: str, servers: list[str]) -> Cut | None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quada.cli.doctor import LAB_RANGES, VERDICT_COLORS, absolute, drive, make_observer, read_text
-from quada.cli.output import FOUND, faults_exit, print_json
-from quada.cli.tail import printable
+from quada.cli.doctor import LAB_RANGES, absolute, drive, make_observer, read_text
+from quada.cli.judged import VERDICT_COLORS
+from quada.cli.link import look
+from quada.cli.output import FOUND, faults_exit, print_json, printable
 from quada.doctor import judge
 from quada.doctor.incident import Logged, walk
+from quada.doctor.link import judge_link
 from quada.doctor.observation import read_observation, write_observation
 from quada.wire.faults import ConfigFault
 
@@ -36,6 +38,9 @@ def incident(
     trust_anchor: Annotated[Path | None, typer.Option(help="Trust anchors to validate by.")] = None,
     save: Annotated[Path | None, typer.Option(help="Keep the observation in a file.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Walk over a kept observation.")] = None,
+    link: Annotated[
+        str, typer.Option(metavar="INTERFACE", help="Look at this link's RA and DHCPv6 too.")
+    ] = "",
     lab: Annotated[
         bool, typer.Option("--lab", help="Documentation addresses are well here.")
     ] = False,
@@ -58,6 +63,7 @@ def incident(
         if save is not None:
             save.write_text(write_observation(seen))
         findings = judge(seen, ignores=LAB_RANGES if lab else frozenset())
+        findings += judge_link(look(link)) if link else []
         logged = read_logged(state_dir, seen.name, minutes) if state_dir else Logged()
         report = walk(seen, findings, logged)
         if as_json:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quada.cli.output import FOUND, faults_exit, print_json
-from quada.cli.tail import line, printable
+from quada.cli.output import FOUND, faults_exit, print_json, printable
+from quada.cli.tail import line
 from quada.store.follow import Follower
 from quada.telemetry.event import Role
 from quada.telemetry.filter import read_filter

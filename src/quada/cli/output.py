@@ -68,3 +68,8 @@ def zone_name(text: str) -> bytes:
         return names.from_text(text).lower()
     except DataFault as fault:
         raise DataFault(fault.message, place=text, remedy="write a name as example.com") from fault
+
+
+def printable(text: str) -> str:
+    """Make text that strangers chose harmless to a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -19,6 +19,7 @@ import dns.reversename
 import typer
 
 from quada.cli.output import FAILED, FOUND, faults_exit, print_json
+from quada.resolver.dns64 import told_prefix
 from quada.transport.single import perform
 from quada.wire.ask import Ask, Endpoint, NoReply, Reply, Transport
 from quada.wire.edns import UDP_PAYLOAD_OCTETS
@@ -281,14 +282,8 @@ def _discover(wish: Wish, server: str) -> list[IPv6Network]:
         message = dns.message.from_wire(outcome.message)
         for rrset in message.answer:
             for rdata in rrset if rrset.rdtype == dns.rdatatype.AAAA else ():
-                packed = IPv6Address(rdata.address).packed
-                # RFC 6052 2.2: octet 8 is zero and no part of the embedded address.
-                for length in (96, 64, 56, 48, 40, 32):
-                    at = length // 8
-                    rest = packed[at:] if length == 96 else packed[at:8] + packed[9:]
-                    if rest[:4] in (b"\xc0\x00\x00\xaa", b"\xc0\x00\x00\xab"):
-                        prefixes.append(IPv6Network((packed, length), strict=False))
-                        break
+                prefix = told_prefix(IPv6Address(rdata.address).packed)
+                prefixes += [] if prefix is None else [IPv6Network(str(prefix))]
     return prefixes
 
 

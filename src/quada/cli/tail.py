@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quada.cli.output import faults_exit
+from quada.cli.output import faults_exit, printable
 from quada.telemetry.event import Cause, Event, Kind, Role, provenance_names
 from quada.telemetry.filter import read_filter
 from quada.wire.faults import ReachFault
@@ -79,11 +79,6 @@ def line(event: Event) -> str:
     if data.get("flags"):
         words.append(",".join(data["flags"]))
     return printable(" ".join(words))
-
-
-def printable(text: str) -> str:
-    """Make text that strangers chose harmless to a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def _show_line(event: Event) -> None:

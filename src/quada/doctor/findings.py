@@ -145,7 +145,63 @@ RULES: Final = _rules(
     Rule("unresolvable", "graph", "the name resolves at all",
          "It fails over both families: no IPv6 matter, but a fault.",
          "follow the delegation from the root", "RFC 1034 5.3.3"),
+    Rule("link-router", "link", "a router advertises itself",
+         "Without advertisements clients have neither addresses nor routes.",
+         "start radvd, dnsmasq or the router's own daemon on this link", "RFC 4861 6.2"),
+    Rule("link-ra-invalid", "link", "advertisements are such that hosts take them",
+         "Hosts drop a message with a fault, or the option, in silence.",
+         "mend or upgrade what sends it", "RFC 4861 6.1.2"),
+    Rule("link-routers-differ", "link", "routers of a link agree",
+         "What a client gets depends on whom it heard last.",
+         "align the routers, or silence the stranger (RA guard, RFC 6105)", "RFC 4861 6.2.7"),
+    Rule("link-prefix", "link", "autonomous prefixes are 64 bits long",
+         "Clients make no address of another length.", "advertise a /64", "RFC 4862 5.5.3"),
+    Rule("link-mtu", "link", "the MTU is at least 1280",
+         "IPv6 does not work over less.", "advertise 1280 or more", "RFC 8200 5"),
+    Rule("o-bit-trap", "link", "M or O comes with RDNSS",
+         "Android and ChromeOS take resolvers from RDNSS alone: an address and no DNS.",
+         "add RDNSS to the advertisement, always", "RFC 8106 5.3.1"),
+    Rule("address-without-resolver", "link", "who gets an address gets a resolver",
+         "Without DHCPv6 RDNSS is the only way to tell of a resolver.",
+         "add RDNSS to the advertisement", "RFC 8106 1"),
+    Rule("dhcpv6-only-addresses", "link", "clients without DHCPv6 get an address",
+         "Android and ChromeOS make addresses by SLAAC alone.",
+         "advertise an autonomous /64 beside DHCPv6", "RFC 7934 3"),
+    Rule("rdnss-lifetime", "link", "resolvers outlive lost advertisements",
+         "A lifetime shorter than the interval leaves clients without resolver between two.",
+         "three times MaxRtrAdvInterval or more", "RFC 8106 5.1"),
+    Rule("dhcpv6-dns", "link", "DHCPv6 names a resolver where routers send clients there",
+         "A reply without option 23, or none, is an address without DNS.",
+         "serve option 23, or clear the flag", "RFC 3646 3"),
+    Rule("dhcpv6-address", "link", "DHCPv6 gives the address it is asked for",
+         "Clients that need it stay without.", "look at the server's pools", "RFC 8415 18.3.1"),
+    Rule("dhcpv6-invalid", "link", "DHCPv6 messages can be read",
+         "Clients drop a message with a fault.", "mend or upgrade the server", "RFC 8415 16"),
+    Rule("rdnss-dhcpv6-differ", "link", "RDNSS and DHCPv6 name the same resolvers",
+         "Clients of one link see different answers.", "align both", "RFC 8106 5.3.1"),
+    Rule("link-resolver", "link", "each advertised resolver answers",
+         "Stubs wait five seconds for a dead one, each time.",
+         "mend the resolver or stop advertising it", "RFC 8106 7.2"),
+    Rule("resolver-scope", "link", "resolvers have more than a link-local address",
+         "A link-local address needs a zone, which many stubs lose.",
+         "advertise a global or unique local address", "RFC 4007 6"),
+    Rule("resolver-count", "link", "no more than three resolvers are offered",
+         "Stubs use the first three.", "put two good ones first", "RFC 8106 5.3.1"),
+    Rule("pref64", "link", "router and DNS64 tell the same NAT64 prefix",
+         "Clients translate to a prefix that leads nowhere.",
+         "align PREF64 and DNS64", "RFC 8781 4, RFC 7050 3"),
+    Rule("dnr", "link", "encrypted resolvers are told with a name to authenticate",
+         "Clients use none that they cannot authenticate.",
+         "give ADN, addresses and ALPN", "RFC 9463 4.1, 6.1"),
 )  # fmt: skip
+
+
+_ORDER: Final = {verdict: at for at, verdict in enumerate(Verdict)}
+
+
+def sort_findings(findings: list[Finding]) -> list[Finding]:
+    """Put the worst first."""
+    return sorted(findings, key=lambda one: _ORDER[one.verdict])
 
 
 def reference() -> str:

@@ -146,10 +146,15 @@ def _validation(name: str, found: list[Finding]) -> Step:
 
 
 def _discovery(found: list[Finding], logged: Logged) -> Step:
-    """Routers and DHCPv6 cannot be seen from here; only whether the picture fits their failing."""
+    """What the link tells its clients, where it was looked at; else whether failures fit that."""
+    heard = [one for one in found if one.rule.group == "link"]
+    if heard:
+        bad = [one for one in heard if one.verdict in _BAD]
+        good = "routers and DHCPv6 leave no client without a resolver"
+        return _step("client discovery", bad, good, ("quada doctor link",))
     place = _place(logged)
     is_local = place.startswith(("in one part", "at few"))
-    commands = ("on an affected client: rdisc6 eth0; resolvectl dns",)
+    commands = ("on an affected link: quada doctor link eth0",)
     if is_local and not _of(found, "server-dead", "unresolvable", "bogus-aaaa", "bogus"):
         return Step(
             "client discovery",
@@ -231,6 +236,20 @@ _CAUSES: Final[tuple[tuple[str, int, tuple[str, ...], str], ...]] = (
     # Cause, weight, findings that show it, and what to do. What explains others weighs more.
     ("zone-unresolvable", 95, ("unresolvable",), "follow the delegation; mend the circle or cut"),
     ("aaaa-bogus", 90, ("bogus-aaaa",), "sign the AAAA RRset again; look at the signer"),
+    (
+        "client-discovery",
+        89,
+        (
+            "o-bit-trap",
+            "address-without-resolver",
+            "link-resolver",
+            "dhcpv6-dns",
+            "rdnss-lifetime",
+            "link-router",
+            "pref64",
+        ),
+        "mend the router's or DHCPv6 server's configuration",
+    ),
     ("zone-bogus", 90, ("bogus",), "mend DS, keys or signatures"),
     ("glue-missing", 85, ("glue-ipv6-missing",), "have the registrar add the AAAA glue"),
     ("glue-stale", 85, ("glue-differs", "glue-only"), "align glue and zone"),

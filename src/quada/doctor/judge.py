@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import dns.rcode
 import dns.rdatatype
 
-from quada.doctor.findings import Finding, Verdict
+from quada.doctor.findings import Finding, Verdict, sort_findings
 from quada.doctor.graph import Graph
 from quada.doctor.judge_servers import judge_servers
 from quada.zones.check_address import special_range
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from quada.doctor.observation import Exchange, Observation
 
-_ORDER: Final = {verdict: at for at, verdict in enumerate(Verdict)}
 _SHORT_S: Final = 12 * 3600  # Zonemaster DNSSEC04
 _SOON_S: Final = 7 * 86_400
 _REFERRAL_OCTETS: Final = 512
@@ -34,7 +33,7 @@ def judge(observation: Observation, *, ignores: frozenset[str] = frozenset()) ->
     `ignores` are address ranges by name that are well in a lab (`documentation`, `unique local`).
     """
     fit = fit_families(observation)
-    findings = [
+    found = [
         *_judge_vantage(observation, fit),
         *_judge_delegation(observation, fit, ignores),
         *judge_servers(observation, fit),
@@ -43,7 +42,7 @@ def judge(observation: Observation, *, ignores: frozenset[str] = frozenset()) ->
         *_judge_dnssec(observation),
         *_judge_graph(observation, fit),
     ]
-    return sorted(findings, key=lambda one: _ORDER[one.verdict])
+    return sort_findings(found)
 
 
 def fit_families(observation: Observation) -> set[int]:

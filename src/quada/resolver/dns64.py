@@ -281,6 +281,19 @@ def ipv4only(rule: Rule, qname: bytes, qtype: int) -> Looked | None:
     return Looked(codes.NOERROR, negative_ttl=IPV4ONLY_TTL_S)
 
 
+def told_prefix(address: bytes) -> Prefix | None:
+    """Give the NAT64 prefix that an AAAA of ipv4only.arpa tells (16 octets); None for none.
+
+    RFC: 7050 3
+    """
+    for length in reversed(PREFIX_LENGTHS):
+        kept = length // 8
+        prefix = Prefix(address[:kept] + bytes(16 - kept), length)
+        if prefix.extract(address) in IPV4ONLY_ADDRESSES:
+            return prefix
+    return None
+
+
 def ptr_target(rule: Rule, qname: bytes) -> bytes | None:
     """Give the in-addr.arpa name that a synthesized address's PTR question stands for.
 

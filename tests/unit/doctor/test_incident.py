@@ -2,6 +2,8 @@
 
 from quada.doctor import Observation
 from quada.doctor.incident import Logged, walk
+from quada.doctor.link import Link, judge_link
+from quada.doctor.link.facts import Router
 
 
 def clients(site: int, count: int) -> tuple[str, ...]:
@@ -30,3 +32,12 @@ def test_upstream_that_answers_over_ipv4_alone_is_masking() -> None:
     report = walk(Observation("www.example.com.", ".", 0.0), [], logged)
     assert "IPv4 is tried after IPv6" in report.steps[4].said
     assert "upstream over IPv6: 3 of 40 answered" in report.steps[4].evidence
+
+
+def test_a_link_that_was_looked_at_is_step_four_and_a_cause() -> None:
+    router = Router("fe80::1", is_other=True)
+    found = judge_link(Link("eth0", routers=[router]))
+    report = walk(Observation("www.example.com.", ".", 0.0), found, Logged())
+    assert report.causes[0].code == "client-discovery"
+    assert report.steps[3].verdict == "FAIL"
+    assert "no RDNSS" in report.steps[3].said
