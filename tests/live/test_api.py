@@ -93,3 +93,16 @@ def web_process(api: Api) -> int:
             if any(FILE in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()):
                 return pid
     return 0
+
+
+def test_a_keyed_change_is_not_made_again_after_the_web_process_was_killed(api: Api, until) -> None:
+    path, headers = "/v2/1/zones/example.com/records", {"Idempotency-Key": "one-change"}
+    body = {"name": "once", "type": "AAAA", "content": "2001:db8::1"}
+    first = api.http.post(path, json=body, headers=headers)
+    killed = web_process(api)
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: web_process(api) not in (0, killed), what="another")
+    again = api.http.post(path, json=body, headers=headers)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(api.store.history(ORIGIN)) == 2

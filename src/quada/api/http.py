@@ -11,9 +11,10 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Header, Request, Response
+from fastapi import FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +24,8 @@ import quada.api.powerdns as powerdns
 from quada import __version__
 from quada.api.access import Caller, Denied, Unauthenticated
 from quada.api.operations import NotFound, Operations
+from quada.api.repeats import Repeats
+from quada.store.answers import Answers, KeyBusy, KeyReused, KeysFull
 from quada.store.zones import SerialConflict
 from quada.wire.faults import DataFault, Fault, ReachFault
 
@@ -30,11 +33,16 @@ _BODY_OCTETS_MAX: Final = 16 << 20  # a zone text of some 200,000 records
 _HOUR_S: Final = 3600
 _FAILURES_MAX: Final = 20  # wrong tokens and passwords from one network in an hour
 _NETWORKS_MAX: Final = 10_000
+Bearer = Annotated[Any, Security(HTTPBearer(auto_error=False))]
+ApiKey = Annotated[Any, Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
 _STATUS: Final[tuple[tuple[type[Fault], int], ...]] = (
     (Unauthenticated, 401),
     (Denied, 403),
     (NotFound, 404),
     (SerialConflict, 412),
+    (KeyReused, 422),
+    (KeyBusy, 409),
+    (KeysFull, 429),
     (DataFault, 400),
     (ReachFault, 504),
 )
@@ -75,16 +83,21 @@ class Gate:
         self.failures = Counter(_FAILURES_MAX)
         self.requests = Counter(per_hour)
 
-    def __call__(
-        self,
-        request: Request,
-        authorization: Annotated[str, Header()] = "",
-        x_api_key: Annotated[str, Header()] = "",
-    ) -> Caller:
+    def __call__(self, request: Request, _bearer: Bearer = None, _key: ApiKey = None) -> Caller:
+        """Give the caller of a route; the parameters are there for OpenAPI."""
+        return self.caller(request)
+
+    def caller(self, request: Request) -> Caller:
         """Give the caller: a bearer token, an API key, or a user's name and password.
 
-        Raises: Unauthenticated, and HTTPException 429 for who asked too often.
+        Asked again of one request, it gives the same and counts nothing. Raises: Unauthenticated,
+        and HTTPException 429 for who asked too often.
         """
+        known: Caller | None = getattr(request.state, "caller", None)
+        if known is not None:
+            return known
+        authorization = request.headers.get("authorization", "")
+        x_api_key = request.headers.get("x-api-key", "")
         now_s = self._operations.now()
         place = request.client.host if request.client else ""
         network = network_of(place)
@@ -109,6 +122,7 @@ class Gate:
         request.state.left = max(left, 0)
         if left < 0:
             raise HTTPException(429, "quota exceeded")
+        request.state.caller = caller
         return caller
 
     def may_try(self, network: str, now_s: int) -> bool:
@@ -124,7 +138,7 @@ class Gate:
         return None if user is None else Caller(f"user {user.name}", place, user.scopes)
 
 
-def make_app(operations: Operations, *, requests_per_hour: int) -> FastAPI:
+def make_app(operations: Operations, answers: Answers, *, requests_per_hour: int) -> FastAPI:
     """Make the application with every form of the API."""
     app = FastAPI(
         title="quada",
@@ -138,9 +152,12 @@ def make_app(operations: Operations, *, requests_per_hour: int) -> FastAPI:
     app.state.gate = gate
     for make in (dnsimple.make_router, powerdns.make_router, own.make_router):
         app.include_router(make(operations, gate))
-    app.add_exception_handler(Fault, _on_fault)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
+    for kind in (Fault, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _show)
+
+    app.add_middleware(
+        Repeats, answers=answers, caller_of=gate.caller, now=operations.now, show=_show
+    )
 
     @app.get("/health", tags=["quada"])
     def health() -> dict[str, str]:
@@ -195,7 +212,19 @@ def status_of(fault: Fault) -> int:
     return next((status for kind, status in _STATUS if isinstance(fault, kind)), 500)
 
 
-async def _on_fault(_request: Request, fault: Any) -> JSONResponse:
+def _show(request: Request, fault: Exception) -> Response:
+    """Give the answer that says a fault."""
+    if isinstance(fault, HTTPException):
+        detail, status = fault.detail, fault.status_code
+        body = {"message": detail, "error": detail, "code": f"http-{status}"}
+        return JSONResponse(body, status, fault.headers)
+    if isinstance(fault, RequestValidationError):
+        return _invalid(fault)
+    assert isinstance(fault, Fault)
+    return _fault(fault)
+
+
+def _fault(fault: Fault) -> Response:
     status = status_of(fault)
     body: dict[str, Any] = {"message": fault.message, "code": fault.code}
     if status == 400:
@@ -209,15 +238,10 @@ async def _on_fault(_request: Request, fault: Any) -> JSONResponse:
     return JSONResponse(body, status, headers)
 
 
-async def _on_invalid(_request: Request, fault: Any) -> JSONResponse:
+def _invalid(fault: RequestValidationError) -> Response:
     errors: dict[str, list[str]] = {}
     for error in fault.errors():
         field = ".".join(str(part) for part in error["loc"][1:]) or "base"
         errors.setdefault(field, []).append(error["msg"])
     body = {"message": "Validation failed", "errors": errors, "code": "data-fault"}
     return JSONResponse({**body, "error": "Validation failed"}, 400)
-
-
-async def _on_http(_request: Request, fault: Any) -> JSONResponse:
-    body = {"message": fault.detail, "error": fault.detail, "code": f"http-{fault.status_code}"}
-    return JSONResponse(body, fault.status_code, fault.headers)

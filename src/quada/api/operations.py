@@ -197,6 +197,7 @@ class Operations:
     ) -> Edited:
         listing = self.records(caller, name)
         zone = listing.zone
+        caller.need_change(zone.origin)
         known = {one.number: one.record for one in listing.records}
         removed: list[Record] = []
         added: list[Record] = []

@@ -1,98 +1,11 @@
 """The HTTP API without a network: DNSimple's form, PowerDNS's and quada's own."""
 
-import asyncio
-import functools
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import httpx
 import pytest
 
-from quada.api.http import make_app
-from quada.api.operations import Operations
-from quada.store.accounts import Accounts
-from quada.store.alerts import AlertStore
-from quada.store.zones import Author, ZoneStore
-from quada.telemetry.event import Event
+from quada.store.zones import Author
 from quada.telemetry.signals import Signal, State
 from quada.zones import read_zone
-
-ORIGIN = b"\x07example\x03com\x00"
-TEXT = """$TTL 300
-@ SOA ns1 host 1 3600 600 86400 60
-@ NS ns1
-@ MX 10 mail
-ns1 AAAA 2001:db8::53
-mail AAAA 2001:db8::25
-www AAAA 2001:db8::80
-"""
-
-
-class Nobody:
-    """A server that does not run."""
-
-    def command(self, wanted: str, /, **arguments: Any) -> Any:
-        raise AssertionError(wanted)
-
-    def recent(self, count: int) -> list[Event]:
-        return []
-
-    def following(self, since_ns: int | None = None) -> Callable[[], list[Event]]:
-        return lambda: []
-
-
-class Http:
-    """A client of an application, without sockets."""
-
-    def __init__(self, app: Any, token: str) -> None:
-        self._app = app
-        self._headers = {"Authorization": f"Bearer {token}"}
-
-    def request(
-        self, method: str, path: str, headers: dict | None = None, **options: Any
-    ) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, client=("2001:db8::c", 1))
-            async with httpx.AsyncClient(transport=transport, base_url="http://[::1]") as client:
-                return await client.request(
-                    method, path, headers={**self._headers, **(headers or {})}, **options
-                )
-
-        return asyncio.run(ask())
-
-    def __getattr__(self, method: str) -> Callable[..., httpx.Response]:
-        return functools.partial(self.request, method.upper())
-
-
-class Api:
-    """The application, called with a token."""
-
-    def __init__(self, place: Path) -> None:
-        self.accounts = Accounts.open(place / "accounts.db")
-        self.store = ZoneStore.open(place / "zones.db")
-        self.store.create(read_zone(TEXT, ORIGIN), Author("test"), 1)
-        self.alerts = AlertStore.open(place / "alerts.db")
-        operations = Operations(
-            self.store, self.accounts, self.alerts, Nobody(), lambda: 1_700_000_000
-        )
-        self.app = make_app(operations, requests_per_hour=1000)
-        self.http = self.client(self.accounts.add_token("all", ("admin",), 1))
-
-    def client(self, token: str) -> Http:
-        return Http(self.app, token)
-
-    def records(self, **query: Any) -> list[dict[str, Any]]:
-        return self.http.get("/v2/1/zones/example.com/records", params=query).json()["data"]
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    made = Api(tmp_path)
-    yield made
-    made.accounts.close()
-    made.alerts.close()
-    made.store.close()
+from small_api import ORIGIN, TEXT, Api
 
 
 def test_a_record_keeps_its_number_when_its_content_changes(api: Api) -> None:
