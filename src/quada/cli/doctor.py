@@ -74,7 +74,8 @@ def doctor(
 ) -> None:
     """Observe a domain over both families, judge what was seen, and say what mends it.
 
-    `quada doctor link eth0` looks at what a link tells its clients instead. Exit code 0 where nothing fails, 1 where something does.
+    `quada doctor link eth0` looks at what a link tells its clients instead. Exit code 0 where
+    nothing fails, 1 where something does.
     """
     with faults_exit(as_json=as_json):
         if findings:
