@@ -44,6 +44,8 @@ class Nobody:
 class Http:
     """A client of an application, without sockets."""
 
+    raises = True
+
     def __init__(self, app: Any, token: str) -> None:
         self._app = app
         self._headers = {"Authorization": f"Bearer {token}"}
@@ -52,7 +54,9 @@ class Http:
         self, method: str, path: str, headers: dict | None = None, **options: Any
     ) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, client=("2001:db8::c", 1))
+            transport = httpx.ASGITransport(
+                self._app, raise_app_exceptions=self.raises, client=("2001:db8::c", 1)
+            )
             async with httpx.AsyncClient(transport=transport, base_url="http://[::1]") as client:
                 return await client.request(
                     method, path, headers={**self._headers, **(headers or {})}, **options

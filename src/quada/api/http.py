@@ -1,8 +1,4 @@
-"""The HTTP application: who calls, how faults look, limits, and the routers of each form.
-
-DNSimple's envelope of errors is used everywhere (`message`, `errors` by field), with the fault's
-stable code and remedy beside it, because every client here understands it.
-"""
+"""The HTTP application: who calls, limits, and the routers of each form."""
 
 import base64
 import binascii
@@ -13,7 +9,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,13 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import quada.api.dnsimple as dnsimple
 import quada.api.own as own
 import quada.api.powerdns as powerdns
+import quada.api.problem as problem
 from quada import __version__
-from quada.api.access import Caller, Denied, Unauthenticated
-from quada.api.operations import NotFound, Operations
+from quada.api.access import Caller, Unauthenticated
+from quada.api.operations import Operations
 from quada.api.repeats import Repeats
-from quada.store.answers import Answers, KeyBusy, KeyReused, KeysFull
-from quada.store.zones import SerialConflict
-from quada.wire.faults import DataFault, Fault, ReachFault
+from quada.store.answers import Answers
+from quada.wire.faults import Fault
 
 _BODY_OCTETS_MAX: Final = 16 << 20  # a zone text of some 200,000 records
 _HOUR_S: Final = 3600
@@ -35,17 +30,6 @@ _FAILURES_MAX: Final = 20  # wrong tokens and passwords from one network in an h
 _NETWORKS_MAX: Final = 10_000
 Bearer = Annotated[Any, Security(HTTPBearer(auto_error=False))]
 ApiKey = Annotated[Any, Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
-_STATUS: Final[tuple[tuple[type[Fault], int], ...]] = (
-    (Unauthenticated, 401),
-    (Denied, 403),
-    (NotFound, 404),
-    (SerialConflict, 412),
-    (KeyReused, 422),
-    (KeyBusy, 409),
-    (KeysFull, 429),
-    (DataFault, 400),
-    (ReachFault, 504),
-)
 
 
 class Counter:
@@ -150,13 +134,15 @@ def make_app(operations: Operations, answers: Answers, *, requests_per_hour: int
     )
     gate = Gate(operations, requests_per_hour)
     app.state.gate = gate
-    for make in (dnsimple.make_router, powerdns.make_router, own.make_router):
-        app.include_router(make(operations, gate))
-    for kind in (Fault, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, _show)
+    for make in (dnsimple.make_router, powerdns.make_router):
+        app.include_router(make(operations, gate), responses=problem.OTHERS_RESPONSES)
+    app.include_router(own.make_router(operations, gate), responses=problem.RESPONSES)
+    app.include_router(problem.make_router())
+    for kind in (Fault, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, problem.show)
 
     app.add_middleware(
-        Repeats, answers=answers, caller_of=gate.caller, now=operations.now, show=_show
+        Repeats, answers=answers, caller_of=gate.caller, now=operations.now, show=problem.show
     )
 
     @app.get("/health", tags=["quada"])
@@ -205,43 +191,3 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     return str(ipaddress.ip_network((ip, 64 if ip.version == 6 else 32), strict=False))
-
-
-def status_of(fault: Fault) -> int:
-    """Give the HTTP status that says a fault."""
-    return next((status for kind, status in _STATUS if isinstance(fault, kind)), 500)
-
-
-def _show(request: Request, fault: Exception) -> Response:
-    """Give the answer that says a fault."""
-    if isinstance(fault, HTTPException):
-        detail, status = fault.detail, fault.status_code
-        body = {"message": detail, "error": detail, "code": f"http-{status}"}
-        return JSONResponse(body, status, fault.headers)
-    if isinstance(fault, RequestValidationError):
-        return _invalid(fault)
-    assert isinstance(fault, Fault)
-    return _fault(fault)
-
-
-def _fault(fault: Fault) -> Response:
-    status = status_of(fault)
-    body: dict[str, Any] = {"message": fault.message, "code": fault.code}
-    if status == 400:
-        body = {"message": "Validation failed", "errors": {fault.place or "base": [fault.message]}}
-        body["code"] = fault.code
-    if fault.remedy:
-        body["remedy"] = fault.remedy
-    # Some of PowerDNS's clients show this key alone.
-    body["error"] = str(fault)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse(body, status, headers)
-
-
-def _invalid(fault: RequestValidationError) -> Response:
-    errors: dict[str, list[str]] = {}
-    for error in fault.errors():
-        field = ".".join(str(part) for part in error["loc"][1:]) or "base"
-        errors.setdefault(field, []).append(error["msg"])
-    body = {"message": "Validation failed", "errors": errors, "code": "data-fault"}
-    return JSONResponse({**body, "error": "Validation failed"}, 400)

@@ -14,9 +14,9 @@ from fastapi.routing import APIRoute
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import check_scopes
-from quada.api.http import status_of
 from quada.api.operations import Edit, Edited, Operations
 from quada.api.own import stream
+from quada.api.problem import status_of
 from quada.api.records import Draft, is_system, owner_text, read_type
 from quada.console.figures import CLASSES, figure, stacks
 from quada.console.session import COOKIE, Login, Sessions
