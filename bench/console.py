@@ -17,7 +17,6 @@ from quada.console.pages import add_console
 from quada.console.session import COOKIE
 from quada.store.accounts import Accounts
 from quada.store.alerts import AlertStore
-from quada.store.answers import Answers
 from quada.store.zones import Author, ZoneStore
 from quada.zones import read_zone
 
@@ -52,8 +51,7 @@ async def measure(place: Path) -> dict[str, list[float]]:
     accounts.add_user("bench", ("admin",), 1)
     alerts = AlertStore.open(place / "alerts.db")
     operations = Operations(store, accounts, alerts, _Nobody(), lambda: int(time.time()))
-    answers = Answers.open(place / "answers.db")
-    app = make_app(operations, answers, requests_per_hour=100_000)
+    app = make_app(operations, place, requests_per_hour=100_000)
     add_console(app, operations)
     headers = {"Authorization": f"Bearer {accounts.add_token('bench', ('admin',), 1)}"}
     cookies = {COOKIE: accounts.begin_session("bench", int(time.time()))}

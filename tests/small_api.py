@@ -12,9 +12,9 @@ from quada.api.http import make_app
 from quada.api.operations import Operations
 from quada.store.accounts import Accounts
 from quada.store.alerts import AlertStore
-from quada.store.answers import Answers
 from quada.store.zones import Author, ZoneStore
 from quada.telemetry.event import Event
+from quada.wire.faults import ReachFault
 from quada.zones import read_zone
 
 ORIGIN = b"\x07example\x03com\x00"
@@ -29,10 +29,15 @@ www AAAA 2001:db8::80
 
 
 class Nobody:
-    """A server that does not run."""
+    """A server that does not run, or that gives the results it is told to."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
 
     def command(self, wanted: str, /, **arguments: Any) -> Any:
-        raise AssertionError(wanted)
+        if wanted not in self.told:
+            raise ReachFault("no server answers")
+        return self.told[wanted]
 
     def recent(self, count: int) -> list[Event]:
         return []
@@ -72,16 +77,17 @@ class Api:
     """The application, called with a token."""
 
     def __init__(self, place: Path) -> None:
+        self.place = place
         self.accounts = Accounts.open(place / "accounts.db")
         self.store = ZoneStore.open(place / "zones.db")
         self.store.create(read_zone(TEXT, ORIGIN), Author("test"), 1)
         self.alerts = AlertStore.open(place / "alerts.db")
-        self.answers = Answers.open(place / "answers.db")
+        self.server = Nobody()
         self.now_s = 1_700_000_000
         operations = Operations(
-            self.store, self.accounts, self.alerts, Nobody(), lambda: self.now_s
+            self.store, self.accounts, self.alerts, self.server, lambda: self.now_s
         )
-        self.app = make_app(operations, self.answers, requests_per_hour=1000)
+        self.app = make_app(operations, place, requests_per_hour=1000)
         self.http = self.client(self.accounts.add_token("all", ("admin",), 1))
 
     def client(self, token: str) -> Http:
@@ -91,7 +97,7 @@ class Api:
         return self.http.get("/v2/1/zones/example.com/records", params=query).json()["data"]
 
     def close(self) -> None:
+        self.app.state.answers.close()
         self.accounts.close()
-        self.answers.close()
         self.alerts.close()
         self.store.close()

@@ -106,3 +106,19 @@ def test_a_keyed_change_is_not_made_again_after_the_web_process_was_killed(api: 
     assert (again.status_code, again.content) == (201, first.content)
     assert again.headers["idempotent-replayed"] == "true"
     assert len(api.store.history(ORIGIN)) == 2
+
+
+def test_a_zone_is_signed_over_http_while_it_serves(api: Api, until) -> None:
+    path = "/quada/v1/zones/example.com/dnssec"
+    until(lambda: api.served.udp("www.example.com.", "AAAA").answer, what="served")
+    told = api.http.put(path, json={"has_nsec3": True}, timeout=30).json()
+    assert told["is_live"], told
+    until(
+        lambda: len(api.served.udp("www.example.com.", "AAAA", want_dnssec=True).answer) == 2,
+        what="signed",
+    )
+    state = api.http.get(path).json()
+    assert state["keys"][0]["state"] == "active"
+    assert state["server"]["held"][0]["what"].startswith("ask the parent for DS")
+    assert api.http.get(f"{path}/plan").json()["steps"][0]["what"].startswith("ask the parent")
+    assert api.http.get("/quada/v1/pools").json() == []

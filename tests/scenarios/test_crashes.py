@@ -11,8 +11,8 @@ import random
 import pytest
 
 import quada.wire.names as names
-from quada.server.signing import SigningDesk, bring_key
-from quada.store.keys import KeyStore, SignedZone, ZonePolicy
+from quada.server.signing import SigningDesk
+from quada.store.keys import KeyStore, SignedZone, ZonePolicy, bring_key
 from quada.zones.keys import KeyRole
 from quada.zones.rollover import Method, RolloverPolicy, Sighting
 from signed_world import ROLLING_TEXT, Drill

@@ -5,6 +5,7 @@ import binascii
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Request, Response, Security
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import quada.api.dnsimple as dnsimple
+import quada.api.dnssec as dnssec
 import quada.api.own as own
 import quada.api.powerdns as powerdns
 import quada.api.problem as problem
@@ -21,7 +23,7 @@ from quada import __version__
 from quada.api.access import Caller, Unauthenticated
 from quada.api.operations import Operations
 from quada.api.repeats import Repeats
-from quada.store.answers import Answers
+from quada.store.answers import FILE, Answers
 from quada.wire.faults import Fault
 
 _BODY_OCTETS_MAX: Final = 16 << 20  # a zone text of some 200,000 records
@@ -122,8 +124,8 @@ class Gate:
         return None if user is None else Caller(f"user {user.name}", place, user.scopes)
 
 
-def make_app(operations: Operations, answers: Answers, *, requests_per_hour: int) -> FastAPI:
-    """Make the application with every form of the API."""
+def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int) -> FastAPI:
+    """Make the application with every form of the API. Takes where its own files are."""
     app = FastAPI(
         title="quada",
         version=__version__,
@@ -134,15 +136,21 @@ def make_app(operations: Operations, answers: Answers, *, requests_per_hour: int
     )
     gate = Gate(operations, requests_per_hour)
     app.state.gate = gate
+    app.state.answers = Answers.open(state_dir / FILE)
     for make in (dnsimple.make_router, powerdns.make_router):
         app.include_router(make(operations, gate), responses=problem.OTHERS_RESPONSES)
     app.include_router(own.make_router(operations, gate), responses=problem.RESPONSES)
+    app.include_router(dnssec.make_router(operations, gate, state_dir))
     app.include_router(problem.make_router())
     for kind in (Fault, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, problem.show)
 
     app.add_middleware(
-        Repeats, answers=answers, caller_of=gate.caller, now=operations.now, show=problem.show
+        Repeats,
+        answers=app.state.answers,
+        caller_of=gate.caller,
+        now=operations.now,
+        show=problem.show,
     )
 
     @app.get("/health", tags=["quada"])

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 import quada.wire.names as names
 from quada.api.access import Caller
 from quada.api.data import edited_data, entry_data, finding_data, numbered_data
-from quada.api.operations import Edit, Operations
+from quada.api.operations import Edit, NotFound, Operations
+from quada.api.pools import pool_data, read_pools
 from quada.api.records import Draft
 from quada.store.accounts import audit_data
 from quada.store.alerts import alert_data
@@ -128,6 +129,19 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
     @router.get("/zones/{zone}/checks")
     def checks(zone: str, caller: Who) -> list[dict[str, Any]]:
         return [finding_data(one) for one in operations.findings(caller, zone)]
+
+    @router.get("/pools")
+    def pools(caller: Who) -> list[dict[str, Any]]:
+        caller.need_read()
+        return [pool_data(one) for one in read_pools(operations.server.command("status")["pools"])]
+
+    @router.get("/pools/{name}")
+    def pool(name: str, caller: Who) -> dict[str, Any]:
+        caller.need_read()
+        for one in read_pools(operations.server.command("status")["pools"]):
+            if one.name == name:
+                return pool_data(one)
+        raise NotFound(f"Pool `{name}` not found", place="pool")
 
     @router.get("/explain")
     def explain(name: str, caller: Who, type: str = "AAAA") -> Any:  # noqa: A002

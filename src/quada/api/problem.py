@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from quada.api.access import Denied, Unauthenticated
 from quada.api.operations import NotFound
 from quada.store.answers import KeyBusy, KeyReused, KeysFull
+from quada.store.keys import StaleSave
 from quada.store.zones import SerialConflict
 from quada.wire.faults import DataFault, Fault, ReachFault
 
@@ -28,6 +29,7 @@ _STATUS: Final[tuple[tuple[type[Fault], int], ...]] = (
     (SerialConflict, 412),
     (KeyReused, 422),
     (KeyBusy, 409),
+    (StaleSave, 409),
     (KeysFull, 429),
     (DataFault, 400),
     (ReachFault, 504),

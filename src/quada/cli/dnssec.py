@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import quada.wire.names as names
 from quada.cli.output import FOUND, faults_exit, print_json, zone_name
-from quada.wire.faults import ConfigFault, DataFault, ReachFault
+from quada.wire.faults import DataFault, ReachFault
 
 if TYPE_CHECKING:
     from quada.store.keys import KeyStore, SignedZone
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 StateDir = Annotated[Path, typer.Option(help="State directory of the server.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 ZoneName = Annotated[str, typer.Argument(help="The zone's name.")]
-
-_ALGORITHMS: Final = {
-    "ecdsap256sha256": 13,
-    "ed25519": 15,
-    "ecdsap384sha384": 14,
-    "rsasha256": 8,
-    "rsasha512": 10,
-    "ed448": 16,
-}
 
 app = typer.Typer(help="Sign zones, roll keys, verify from outside.", no_args_is_help=True)
 
@@ -64,51 +55,34 @@ def enable(
     as_json: AsJson = False,
 ) -> None:
     """Sign a zone from now on; keys are made here, or taken over, and sealed at rest."""
-    from quada.store.keys import SignedZone, ZonePolicy
-    from quada.zones.rollover import Method, RolloverPolicy
-    from quada.zones.sign import DAY_S, SigningPolicy
+    import quada.api.signing as signing
+    from quada.store.keys import SignedZone
 
     with faults_exit(as_json=as_json):
-        if not 2 <= lifetime_days <= 365:
-            raise ConfigFault(
-                "signatures must live between 2 and 365 days", place="--lifetime-days"
-            )
-        lifetime_s = lifetime_days * DAY_S
-        policy = ZonePolicy(
-            SigningPolicy(
-                lifetime_s=lifetime_s,
-                jitter_s=lifetime_s // 7,
-                refresh_s=lifetime_s * 5 // 14,
-                has_nsec3=has_nsec3 or has_opt_out,
-                has_opt_out=has_opt_out,
-            ),
-            RolloverPolicy(
-                algorithm=_algorithm(algorithm),
-                has_csk=not has_pair,
-                zsk_lifetime_s=zsk_days * DAY_S,
-                ksk_lifetime_s=ksk_days * DAY_S,
-                method=Method.DOUBLE_DS if has_double_ds else Method.DOUBLE_SIGNATURE,
-            ),
-        )
+        wanted = signing.Wanted(
+            algorithm, has_pair, has_nsec3, has_opt_out, has_double_ds, lifetime_days, zsk_days,
+            ksk_days,
+        )  # fmt: skip
+        policy = signing.policy_of(wanted)
         store, origin = _store(state_dir, may_make=True), zone_name(zone)
         known = store.load(origin)
         if key_file:
             if known is not None:
                 raise DataFault("the zone is signed here already", place=zone)
             store.save(_taken_over(SignedZone(origin, policy), key_file))
-        elif known is None:
-            store.save(SignedZone(origin, policy))
         else:
-            store.save(known._replace(policy=policy, state=known.state._replace(is_signed=True)))
+            store.save(signing.enable(known, origin, wanted))
         _tell(origin, state_dir, as_json=as_json)
 
 
 @app.command()
 def disable(zone: ZoneName, state_dir: StateDir = Path("var"), as_json: AsJson = False) -> None:
     """Take a zone back to unsigned: DS first, keys and signatures only once it is gone."""
+    import quada.api.signing as signing
+
     with faults_exit(as_json=as_json):
         store, signed = _load(zone, state_dir)
-        store.save(signed._replace(state=signed.state._replace(is_signed=False)))
+        store.save(signing.disable(signed))
         _tell(signed.zone, state_dir, as_json=as_json)
 
 
@@ -126,39 +100,15 @@ def rollover(
     as_json: AsJson = False,
 ) -> None:
     """Start to replace keys, or turn back; the server takes each step when it is safe."""
-    from quada.server.signing import bring_key
-    from quada.zones.keys import KeyRole
-    from quada.zones.rollover import withdraw
+    import quada.api.signing as signing
 
     with faults_exit(as_json=as_json):
         store, signed = _load(zone, state_dir)
-        state, keys = signed.state, dict(signed.keys)
-        is_under_way = any(not ring.is_staying for ring in state.rings)
         if is_cancelled:
-            if not is_under_way:
-                raise DataFault("no rollover is under way", place=zone)
-            leaving = {ring.role for ring in state.rings if not ring.is_staying}
-            for ring in [r for r in state.rings if r.is_staying and r.role in leaving]:
-                state = withdraw(state, ring.key)
-        elif is_under_way:
-            raise DataFault(
-                "a rollover is under way",
-                place=zone,
-                remedy="see `quada dnssec plan`, or turn it round with --cancel",
-            )
+            rolled = signing.turn_back(signed)
         else:
-            rolling = signed.policy.rollover
-            if algorithm:
-                rolling = rolling._replace(algorithm=_algorithm(algorithm))
-                signed = signed._replace(policy=signed.policy._replace(rollover=rolling))
-            roles = [one for one in rolling.roles if algorithm or role in ("", one)]
-            if not roles:
-                raise ConfigFault(
-                    f"the zone has no {role}", place="--role", remedy=", ".join(rolling.roles)
-                )
-            for one in roles:
-                state = bring_key(signed, state, keys, KeyRole(one), int(time.time()))
-        store.save(signed._replace(state=state, keys=keys))
+            rolled = signing.roll(signed, int(time.time()), role=role, algorithm=algorithm)
+        store.save(rolled)
         _tell(signed.zone, state_dir, as_json=as_json)
 
 
@@ -169,7 +119,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Tell each signed zone's keys and what they do."""
-    from quada.zones.keyset import describe
+    from quada.api.signing import signed_data
 
     with faults_exit(as_json=as_json):
         store = _store(state_dir)
@@ -177,15 +127,7 @@ def status(
         out = []
         for origin in origins:
             signed = _load(names.to_text(origin), state_dir)[1]
-            out.append(
-                {
-                    "zone": names.to_text(origin),
-                    "serial": signed.serial,
-                    "is_staying_signed": signed.state.is_signed,
-                    "keys": describe(signed.state),
-                    "server": _server_side(origin, state_dir),
-                }
-            )
+            out.append({**signed_data(signed), "server": _server_side(origin, state_dir)})
         if as_json:
             print_json(out)
             return
@@ -196,43 +138,33 @@ def status(
 @app.command()
 def plan(zone: ZoneName, state_dir: StateDir = Path("var"), as_json: AsJson = False) -> None:
     """Tell the steps to come: when at the earliest, what, why, and what each waits for."""
-    from quada.zones.rollover import forecast
+    from quada.api.signing import outlook, outlook_data
 
     with faults_exit(as_json=as_json):
-        signed = _load(zone, state_dir)[1]
-        now_s = int(time.time())
-        policy = signed.policy.rollover
-        steps = forecast(signed.state, policy, signed.max_ttl_s, now_s)
-        rolls = _next_rolls(signed)
+        told = outlook(_load(zone, state_dir)[1], int(time.time()))
         if as_json:
-            print_json({"steps": [step._asdict() for step in steps], "rollovers": rolls})
+            print_json(outlook_data(told))
             return
-        for step in steps:
+        for step in told.steps:
             typer.echo(f"{_time(step.at_s)}  {step.what}")
             typer.echo(f"    why: {step.why}")
             if step.held:
                 typer.echo(f"    {step.held}")
-        if not steps:
+        if not told.steps:
             typer.echo("no step is due")
-        for roll in rolls:
-            typer.echo(f"{_time(roll['at_s'])}  {roll['what']}")
+        for one in told.rollovers:
+            typer.echo(f"{_time(one.at_s)}  {one.what}")
 
 
 @app.command()
 def ds(zone: ZoneName, state_dir: StateDir = Path("var"), as_json: AsJson = False) -> None:
     """Print the DS records for the parent; exit code 1 while it must not have them yet."""
-    import quada.zones.signature as signature
+    from quada.api.signing import ds_lines
 
     with faults_exit(as_json=as_json):
         signed = _load(zone, state_dir)[1]
         name = names.to_text(signed.zone)
-        wanted = [ring for ring in signed.state.rings if ring.wants_ds]
-        made = [signature.ds_rdata(signed.zone, ring.dnskey) for ring in wanted]
-        lines = [
-            f"{name} IN DS {ring.key[1]} {ring.key[0]} {digest[3]} {digest[4:].hex()}"
-            for ring, digest in zip(wanted, made, strict=True)
-            if digest is not None
-        ]
+        lines = ds_lines(signed)
         if as_json:
             print_json({"zone": name, "ds": lines})
         else:
@@ -254,16 +186,11 @@ def seen(
     as_json: AsJson = False,
 ) -> None:
     """Say what DS the parent has, where the server cannot look for itself; no --tag is none."""
-    from quada.zones.rollover import see_ds
+    import quada.api.signing as signing
 
     with faults_exit(as_json=as_json):
         store, signed = _load(zone, state_dir)
-        tags = set(tag or ())
-        ids = frozenset(ring.key for ring in signed.state.rings if ring.key[1] in tags)
-        if len(ids) != len(tags):
-            raise DataFault("a tag is of none of the zone's keys", place=zone)
-        state = see_ds(signed.state, ids, signed.policy.rollover, int(time.time()))
-        store.save(signed._replace(state=state))
+        store.save(signing.see(signed, tag or (), int(time.time())))
         _tell(signed.zone, state_dir, as_json=as_json)
 
 
@@ -333,17 +260,6 @@ def _taken_over(signed: SignedZone, files: list[Path]) -> SignedZone:
     )
 
 
-def _algorithm(text: str) -> int:
-    number = _ALGORITHMS.get(text.lower()) or (int(text) if text.isdigit() else 0)
-    if number not in _ALGORITHMS.values():
-        raise ConfigFault(
-            f"zones are not signed with algorithm {text!r}",
-            place="--algorithm",
-            remedy="; ".join(_ALGORITHMS),
-        )
-    return number
-
-
 def _store(state_dir: Path, *, may_make: bool = False) -> KeyStore:
     from quada.store.keys import KeyStore
 
@@ -357,12 +273,10 @@ def _store(state_dir: Path, *, may_make: bool = False) -> KeyStore:
 
 
 def _load(zone: str, state_dir: Path) -> tuple[KeyStore, SignedZone]:
-    store, origin = _store(state_dir), zone_name(zone)
-    signed = store.load(origin)
-    if signed is None:
-        known = ", ".join(names.to_text(one) for one in store.zones()) or "none"
-        raise DataFault("the zone is not signed here", place=zone, remedy=f"signed are: {known}")
-    return store, signed
+    from quada.api.signing import load
+
+    store = _store(state_dir)
+    return store, load(store, zone_name(zone))
 
 
 def _tell(origin: bytes, state_dir: Path, *, as_json: bool) -> None:
@@ -430,18 +344,6 @@ def _print_status(one: dict[str, Any]) -> None:
         typer.echo(typer.style(line, fg=color))
     if server["parent"]:
         typer.echo(f"  parent: {server['parent']}")
-
-
-def _next_rolls(signed: SignedZone) -> list[dict[str, Any]]:
-    from quada.zones.keys import KeyRole
-
-    policy, out = signed.policy.rollover, []
-    for ring in signed.state.rings:
-        lifetime_s = policy.zsk_lifetime_s if ring.role is KeyRole.ZSK else policy.ksk_lifetime_s
-        if ring.is_staying and lifetime_s:
-            what = f"a new {ring.role.upper()} is made to replace {ring.key[1]}"
-            out.append({"at_s": ring.made_at + lifetime_s, "what": what})
-    return out
 
 
 def _time(at_s: int | None) -> str:

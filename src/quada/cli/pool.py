@@ -29,19 +29,21 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show the health of every member; exit code 1 where one is out."""
+    from quada.api.pools import read_pools
     from quada.server.control import command
 
     with faults_exit(as_json=as_json):
-        members = command(state_dir / "control.sock", "status")["pools"]
+        rows = command(state_dir / "control.sock", "status")["pools"]
+        pools = read_pools(rows)
         if as_json:
-            print_json(members)
+            print_json(rows)
         else:
-            for one in members:
-                word = "healthy" if one["is_healthy"] else "OUT"
-                since = f" for {time.time() - one['since']:.0f} s" if one["since"] else ""
-                typer.echo(
-                    f"{one['pool']}\t{one['address']}\t{word}{since}\t"
-                    f"{one['took_ms']} ms\t{one['detail']}"
-                )
-        if not all(one["is_healthy"] for one in members):
+            for pool in pools:
+                for one in pool.members:
+                    word = "healthy" if one.is_healthy else "OUT"
+                    since = f" for {time.time() - one.since:.0f} s" if one.since else ""
+                    typer.echo(
+                        f"{pool.name}\t{one.address}\t{word}{since}\t{one.took_ms} ms\t{one.detail}"
+                    )
+        if not all(pool.is_well for pool in pools):
             raise typer.Exit(FOUND)

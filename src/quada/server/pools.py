@@ -43,7 +43,14 @@ class PoolWatch:
         return [
             {
                 "pool": state.pool.name,
-                "address": address,
+                "address": member.address,
+                "weight": member.weight,
+                "priority": member.priority,
+                "label": member.label,
+                "policy": str(state.pool.policy),
+                "probe": str(state.pool.check.probe),
+                "answers": state.pool.answer_count,
+                "ttl_s": state.pool.ttl_s,
                 "is_healthy": health.is_healthy,
                 "since": health.since,
                 "checked_at": health.checked_at,
@@ -51,7 +58,8 @@ class PoolWatch:
                 "detail": health.detail,
             }
             for state in self._pools.values()
-            for address, health in state.health.items()
+            for member in state.pool.members
+            for health in (state.health[member.address],)
         ]
 
     async def _watch(self, state: PoolState, member: Member) -> None:

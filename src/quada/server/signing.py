@@ -19,10 +19,9 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
 import quada.zones.rollover as rollover
-from quada.store.keys import StaleSave
+from quada.store.keys import StaleSave, bring_key
 from quada.wire.faults import DataFault
 from quada.zones import diff
-from quada.zones.keys import make_key
 from quada.zones.keyset import describe, ds_ids, key_set, world
 from quada.zones.online import OnlineKeys, is_needed
 from quada.zones.sign import Signing, complete, due, plan, sign_tasks, with_serial
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from quada.store.keys import KeyStore, SignedZone
     from quada.zones import Zone
-    from quada.zones.keys import KeyRole
     from quada.zones.rollover import Sighting, Step
     from quada.zones.sign import KeySet, Plan
 
@@ -283,25 +281,6 @@ def _with_due_keys(
         state = bring_key(signed, state, keys, role, now_s)
         log.info("new key", zone=names.to_text(signed.zone), role=str(role), why=why)
     return state, keys
-
-
-def bring_key(
-    signed: SignedZone,
-    state: rollover.State,
-    keys: dict[rollover.KeyId, Any],
-    role: KeyRole,
-    now_s: int,
-) -> rollover.State:
-    """Make a key of a role that replaces those there; puts it into `keys`."""
-    taken = {tag for _, tag in keys}
-    while True:
-        key = make_key(signed.zone, role, signed.policy.rollover.algorithm)
-        ident = rollover.key_id(key.dnskey)
-        if ident[1] not in taken:
-            break
-    keys[ident] = key
-    replaces = frozenset(ring.key for ring in state.staying(role))
-    return rollover.add_key(state, role, key.dnskey, now_s, replaces=replaces)
 
 
 def _max_ttl_s(zone: Zone) -> int:

@@ -22,8 +22,6 @@ from quada.server.ring import open_rings, take_events
 from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.alerts import AlertStore
-from quada.store.answers import FILE as ANSWERS_FILE
-from quada.store.answers import Answers
 from quada.store.zones import ZoneStore
 
 if TYPE_CHECKING:
@@ -79,8 +77,9 @@ async def serve_web(plan: Plan, sockets: list[socket.socket], url: str) -> None:
     operations = Operations(store, accounts, alerts, running, lambda: int(time.time()))
     if not accounts.users():
         first_link(accounts, url)
-    answers = Answers.open(plan.state_dir / ANSWERS_FILE)
-    app = make_app(operations, answers, requests_per_hour=plan.settings.api.requests_per_hour)
+    app = make_app(
+        operations, plan.state_dir, requests_per_hour=plan.settings.api.requests_per_hour
+    )
     add_console(app, operations)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,

@@ -19,7 +19,7 @@ import quada.zones.keys as zone_keys
 from quada.wire.faults import ConfigFault, DataFault
 from quada.zones.keys import KeyRole
 from quada.zones.keyset import read_state, write_state
-from quada.zones.rollover import Method, RolloverPolicy, State, key_id
+from quada.zones.rollover import Method, RolloverPolicy, State, add_key, key_id
 from quada.zones.sign import SigningPolicy
 
 if TYPE_CHECKING:
@@ -209,6 +209,25 @@ class KeyStore:
                 connection.rollback()
                 raise
             connection.commit()
+
+
+def bring_key(
+    signed: SignedZone,
+    state: State,
+    keys: dict[KeyId, Key],
+    role: KeyRole,
+    now_s: int,
+) -> State:
+    """Make a key of a role that replaces those there; puts it into `keys`."""
+    taken = {tag for _, tag in keys}
+    while True:
+        key = zone_keys.make_key(signed.zone, role, signed.policy.rollover.algorithm)
+        ident = key_id(key.dnskey)
+        if ident[1] not in taken:
+            break
+    keys[ident] = key
+    replaces = frozenset(ring.key for ring in state.staying(role))
+    return add_key(state, role, key.dnskey, now_s, replaces=replaces)
 
 
 def _sealing_key(path: Path) -> bytes:

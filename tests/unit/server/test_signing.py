@@ -5,8 +5,8 @@ import pytest
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
-from quada.server.signing import SigningDesk, bring_key
-from quada.store.keys import KeyStore, SignedZone, ZonePolicy
+from quada.server.signing import SigningDesk
+from quada.store.keys import KeyStore, SignedZone, ZonePolicy, bring_key
 from quada.wire.faults import DataFault
 from quada.zones.keys import KeyRole
 from quada.zones.rollover import RolloverPolicy, Sighting
