@@ -10,6 +10,17 @@ for package in $packages; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing="$missing $package"
 done
+
+# Clients that no Debian package has: built by Go, where a Go is there that can.
+built="$HOME/.cache/quada-peers/bin"
+build_clients() {
+    command -v go >/dev/null || return 0
+    [ -x "$built/lego-present" ] || (cd "$(dirname "$0")/lego" && go build -o "$built/lego-present" .)
+    # A release, not the newest one: that wants a Go newer than most machines have.
+    [ -x "$built/external-dns" ] || GOBIN="$built" go install sigs.k8s.io/external-dns@v0.18.0
+}
+build_clients
+
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ]; then

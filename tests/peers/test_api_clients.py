@@ -1,5 +1,6 @@
 """Clients made for other DNS services, unchanged but for the address they call."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,30 @@ def test_octodns_brings_a_zone_to_what_its_file_says_and_then_has_nothing_to_do(
     assert sorted(item.to_text() for item in answer[0]) == ["2001:db8::80", "2001:db8::81"]
     assert served.udp("_sip._tcp.example.com.", "SRV").rcode() == 3
     assert "No changes were planned" in sync()
+
+
+@pytest.mark.parametrize("provider", ["dnsimple", "pdns"])
+def test_legos_providers_make_and_remove_a_challenge(serve_web, until, provider: str) -> None:
+    built = Path.home() / ".cache/quada-peers/bin/lego-present"
+    if not built.exists():
+        assert not shutil.which("go"), "tests/peers/install.sh builds it where Go is"
+        pytest.skip("lego's providers are built with Go, which this machine has not")
+    web = serve_web(TEXT)
+    until(lambda: web.served.udp("example.com.", "SOA").answer, what="served")
+    environment = {
+        "DNSIMPLE_BASE_URL": web.url, "DNSIMPLE_OAUTH_TOKEN": web.token,
+        "PDNS_API_URL": web.url, "PDNS_API_KEY": web.token, "NO_PROXY": "*",
+    }  # fmt: skip
+
+    def run(verb: str) -> None:
+        done = subprocess.run(
+            [str(built), provider, verb, "www.example.com", f"[::1]:{web.served.port}"],
+            capture_output=True, text=True, timeout=60, env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    name = "_acme-challenge.www.example.com."
+    run("present")
+    until(lambda: web.served.udp(name, "TXT").answer, what="the challenge served")
+    run("cleanup")
+    until(lambda: web.served.udp(name, "TXT").rcode() == 3, what="the challenge gone")

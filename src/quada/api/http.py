@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import quada.api.dnsimple as dnsimple
 import quada.api.dnssec as dnssec
+import quada.api.externaldns as externaldns
 import quada.api.own as own
 import quada.api.powerdns as powerdns
 import quada.api.problem as problem
@@ -30,6 +31,7 @@ _BODY_OCTETS_MAX: Final = 16 << 20  # a zone text of some 200,000 records
 _HOUR_S: Final = 3600
 _FAILURES_MAX: Final = 20  # wrong tokens and passwords from one network in an hour
 _NETWORKS_MAX: Final = 10_000
+_TOKEN: Final = "token"  # the name in Basic credentials whose password is a token
 Bearer = Annotated[Any, Security(HTTPBearer(auto_error=False))]
 ApiKey = Annotated[Any, Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
 
@@ -120,6 +122,10 @@ class Gate:
             name, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return None
+        if name == _TOKEN:  # clients that know no header but have a URL to put it in
+            token = self._operations.accounts.check_token(password, self._operations.now())
+            if token is not None:
+                return Caller(f"token {token.name}", place, token.scopes)
         user = self._operations.accounts.check_password(name, password)
         return None if user is None else Caller(f"user {user.name}", place, user.scopes)
 
@@ -137,7 +143,7 @@ def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int)
     gate = Gate(operations, requests_per_hour)
     app.state.gate = gate
     app.state.answers = Answers.open(state_dir / FILE)
-    for make in (dnsimple.make_router, powerdns.make_router):
+    for make in (dnsimple.make_router, powerdns.make_router, externaldns.make_router):
         app.include_router(make(operations, gate), responses=problem.OTHERS_RESPONSES)
     app.include_router(own.make_router(operations, gate), responses=problem.RESPONSES)
     app.include_router(dnssec.make_router(operations, gate, state_dir))
@@ -153,6 +159,7 @@ def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int)
         show=problem.show,
     )
 
+    @app.get("/healthz", tags=["quada"], include_in_schema=False)
     @app.get("/health", tags=["quada"])
     def health() -> dict[str, str]:
         return {"status": "ok"}

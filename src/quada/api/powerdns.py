@@ -59,7 +59,20 @@ class ZoneBody(PatchBody):
 
 def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> APIRouter:
     """Make the routes. Takes what gives a request's caller."""
-    router = APIRouter(prefix="/api/v1", tags=["PowerDNS v1"])
+    router = APIRouter(prefix="/api", tags=["PowerDNS v1"])
+    Who = Annotated[Caller, Depends(caller_of)]
+
+    @router.get("")
+    def versions(caller: Who) -> list[dict[str, Any]]:
+        # lego asks this before anything else.
+        return [{"version": 1, "url": "/api/v1"}]
+
+    router.include_router(_make_v1(operations, caller_of))
+    return router
+
+
+def _make_v1(operations: Operations, caller_of: Callable[..., Caller]) -> APIRouter:
+    router = APIRouter(prefix="/v1")
     Who = Annotated[Caller, Depends(caller_of)]
     zones_path = "/servers/{server}/zones"
 
