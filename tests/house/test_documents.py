@@ -47,7 +47,7 @@ def test_the_findings_reference_is_current() -> None:
 
 
 def test_every_rule_of_findings_is_used() -> None:
-    text = "".join(p.read_text() for p in (ROOT / "src" / "quada" / "doctor").glob("judge*.py"))
+    text = "".join(p.read_text() for p in (ROOT / "src" / "quada" / "doctor").rglob("judge*.py"))
     # Some codes are put together from family and transport.
     made = {
         f"{kind}-ipv{family}{end}"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from quada.acme.challenges import caa_levels
 from quada.acme.validate import (
+    Answer,
     Ask,
     Failed,
     Fetch,
@@ -53,7 +55,7 @@ def forecast(
     issuer: str,
     is_reserved: Callable[[str], bool],
     ports: dict[int, int],
-) -> Generator[Ask, Looked | Fetched | Failed, Forecast]:
+) -> Generator[Ask, Answer, Forecast]:
     """Forecast a validation. An empty key authorization says that no token is placed."""
     found: dict[str, Looked] = {}
     for rdtype in ("AAAA", "A"):
@@ -65,20 +67,14 @@ def forecast(
     for address in [*found["AAAA"].values, *found["A"].values][:_ADDRESSES_MAX]:
         if not is_reserved(address):
             outcome = yield Fetch(url, address, ports.get(80, 80), _TRY_S)
-            assert not isinstance(outcome, Looked)
+            assert isinstance(outcome, (Fetched, Failed))
             tried[address] = outcome
     verdicts: dict[str, Verdict] = {}
     for mode in Mode:
         verdicts[mode.value] = yield from http_01(
             name, token, key_authorization, mode=mode, is_reserved=is_reserved, ports=ports
         )
-    levels: dict[str, Looked] = {}
-    level = name
-    while level:
-        looked = yield Lookup(level, "CAA")
-        assert isinstance(looked, Looked)
-        levels[level] = looked
-        level = level.partition(".")[2]
+    levels = yield from caa_levels(name)
     findings = [
         *_judge_records(name, found, is_reserved),
         *_judge_families(tried, verdicts),

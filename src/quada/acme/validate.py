@@ -83,13 +83,32 @@ class Failed(NamedTuple):
     seconds: float
 
 
+class Handshake(NamedTuple):
+    """An ask: a TLS handshake with one address, under a name, offering one protocol."""
+
+    name: str
+    address: str
+    port: int
+    timeout_s: float
+    alpn: str
+
+
+class Shook(NamedTuple):
+    """A handshake done: the leaf in DER, the protocol chosen, the TLS version."""
+
+    certificate: bytes
+    alpn: str
+    tls_version: str
+    seconds: float
+
+
 class Hop(NamedTuple):
     """One request: where, from which addresses there were, and what came."""
 
     url: str
     addresses: tuple[str, ...]
     address: str
-    outcome: Fetched | Failed
+    outcome: Fetched | Failed | Shook
     is_fallback: bool = False
 
 
@@ -101,8 +120,9 @@ class Verdict(NamedTuple):
     seconds: float
 
 
-Ask = Lookup | Fetch
-Steps = Generator[Ask, "Looked | Fetched | Failed", Verdict]
+Ask = Lookup | Fetch | Handshake
+Answer = Looked | Fetched | Failed | Shook
+Steps = Generator[Ask, Answer, Verdict]
 
 
 class _Run:
@@ -128,52 +148,55 @@ class _Run:
     def end(self, problem: Problem | None) -> Verdict:
         return Verdict(problem, tuple(self.hops), round(self.budget_s - self.left_s, 3))
 
-    def addresses(self, host: str) -> Generator[Ask, Looked | Fetched | Failed, _Addresses]:
-        """Look both families up, and choose the first of each."""
+    def addresses(self, host: str) -> Generator[Ask, Answer, Addresses]:
+        """Give where to dial: the address that the host is, or the first of each family."""
         try:
             literal = str(ipaddress.ip_address(host.strip("[]")))
         except ValueError:
-            pass
-        else:
-            return _Addresses((literal,), Problem("connection", f"{literal} is of no use"))
-        found: dict[str, Looked] = {}
-        for rdtype in ("AAAA", "A"):
-            looked = yield Lookup(host, rdtype)
-            assert isinstance(looked, Looked)
-            found[rdtype] = looked
-        usable = {
-            rdtype: [value for value in looked.values if not self.is_reserved(value)]
-            for rdtype, looked in found.items()
-        }
-        chosen = tuple(values[0] for values in usable.values() if values)
-        words = [
-            f"{rdtype}: {looked.error or 'no valid record'}" for rdtype, looked in found.items()
-        ]
-        return _Addresses(
-            chosen, Problem("dns", f"no usable address for {host}: {'; '.join(words)}")
-        )
+            return (yield from look_both_up(host, self.is_reserved))
+        return Addresses((literal,), Problem("connection", f"{literal} is of no use"))
 
     def fetch(
         self, url: str, addresses: tuple[str, ...], address: str, *, is_fallback: bool = False
-    ) -> Generator[Ask, Looked | Fetched | Failed, Fetched | Failed]:
+    ) -> Generator[Ask, Answer, Fetched | Failed]:
         """Ask one address, within what time is left."""
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         timeout_s = min(DIAL_S, self.left_s) if self.left_s > 0.01 else 0.0
-        outcome: Looked | Fetched | Failed
+        outcome: Answer
         if timeout_s <= 0.0:
             outcome = Failed("dial", "no time is left", 0.0)
         else:
             outcome = yield Fetch(url, address, self.ports.get(port, port), timeout_s)
-        assert not isinstance(outcome, Looked)
+        assert isinstance(outcome, (Fetched, Failed))
         self.left_s -= outcome.seconds
         self.hops.append(Hop(url, addresses, address, outcome, is_fallback))
         return outcome
 
 
-class _Addresses(NamedTuple):
+class Addresses(NamedTuple):
+    """The first usable AAAA and the first usable A, AAAA first; what to say where there is none."""
+
     chosen: tuple[str, ...]
     problem: Problem
+
+
+def look_both_up(
+    host: str, is_reserved: Callable[[str], bool]
+) -> Generator[Ask, Answer, Addresses]:
+    """Look both families of a host up, and choose the first of each that is not reserved."""
+    found: dict[str, Looked] = {}
+    for rdtype in ("AAAA", "A"):
+        looked = yield Lookup(host, rdtype)
+        assert isinstance(looked, Looked)
+        found[rdtype] = looked
+    usable = {
+        rdtype: [value for value in looked.values if not is_reserved(value)]
+        for rdtype, looked in found.items()
+    }
+    chosen = tuple(values[0] for values in usable.values() if values)
+    words = [f"{rdtype}: {looked.error or 'no valid record'}" for rdtype, looked in found.items()]
+    return Addresses(chosen, Problem("dns", f"no usable address for {host}: {'; '.join(words)}"))
 
 
 def http_01(
@@ -215,7 +238,7 @@ def _follow(
     redirects: int,
     *,
     is_fallback: bool = False,
-) -> Generator[Ask, Looked | Fetched | Failed, tuple[Problem | None, bool]]:
+) -> Generator[Ask, Answer, tuple[Problem | None, bool]]:
     """Fetch and follow redirects; gives the problem, and whether it was that nobody was reached."""
     while True:
         outcome = yield from run.fetch(url, addresses, address, is_fallback=is_fallback)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import dns.asyncresolver
-import dns.exception
-import dns.resolver
 import typer
 
 from quada import __version__
 from quada.acme.forecast import Forecast, forecast
-from quada.acme.validate import BODY_OCTETS, Failed, Fetch, Fetched, Looked, Lookup
+from quada.acme.signed import unbase64
+from quada.acme.validate import Failed, Fetched, Mode, Shook
 from quada.cli.output import FOUND, faults_exit, print_json, printable
-from quada.wire.faults import ConfigFault
-from quada.zones.check_address import special_range
+from quada.server.plan import read_address
+from quada.server.validating import Validating, is_reserved
+from quada.wire.faults import ConfigFault, MalformedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from quada.acme.validate import Hop
 
 app = typer.Typer(help="Certificates: what a CA would see.", no_args_is_help=True)
@@ -57,20 +53,19 @@ def check(
     would be picked is as good as it gets. Exit code 1 where validation would fail.
     """
     with faults_exit(as_json=as_json):
-        driver = Driver(resolver, resolve or [])
+        driver = Validating(resolver, resolve or [])
         token, key = secrets.token_urlsafe(24), ""
         placed: Path | None = None
         if webroot is not None:
             key = f"{token}.{secrets.token_urlsafe(32)}"
             placed = _place(webroot, token, key)
         try:
-            made = driver.run(
-                forecast(
-                    name.rstrip(".").lower(), token, key, issuer=issuer,
-                    is_reserved=(lambda _: False) if lab else _is_reserved,
-                    ports={80: http_port, 443: https_port},
-                )
+            steps = forecast(
+                name.rstrip(".").lower(), token, key, issuer=issuer,
+                is_reserved=(lambda _: False) if lab else is_reserved,
+                ports={80: http_port, 443: https_port},
             )  # fmt: skip
+            made = asyncio.run(driver.run(steps))
         finally:
             if placed is not None:
                 placed.unlink(missing_ok=True)
@@ -82,70 +77,56 @@ def check(
             raise typer.Exit(FOUND)
 
 
-class Driver:
-    """Performs the validator's asks: lookups, and requests to given addresses."""
+@app.command("ca")
+def ca(
+    listen: Annotated[str, typer.Option(help="Where to listen.")] = "[::1]:14000",
+    url: Annotated[str, typer.Option(help="What clients are told it is reached at.")] = "",
+    state_dir: Annotated[
+        Path, typer.Option(help="Where the test root and the CA's own certificate are kept.")
+    ] = Path("var/rehearsal"),
+    resolver: Annotated[str, typer.Option(help="Resolver to ask; else the system's.")] = "",
+    resolve: Annotated[
+        list[str] | None, typer.Option(help="NAME=ADDRESS instead of asking DNS. Repeatable.")
+    ] = None,
+    mode: Annotated[Mode, typer.Option(help="How IPv4 is tried after IPv6.")] = Mode.REPLAY,
+    issuer: Annotated[str, typer.Option(help="The CA's name, for CAA.")] = "letsencrypt.org",
+    days: Annotated[float, typer.Option(min=0.001, max=398, help="How long leaves last.")] = 90.0,
+    external: Annotated[
+        list[str] | None,
+        typer.Option(help="KID=FILE: ask for an external account; the file holds its key."),
+    ] = None,
+    http_port: Annotated[int, typer.Option(help="Dial this instead of 80, in a lab.")] = 80,
+    https_port: Annotated[int, typer.Option(help="Dial this instead of 443, in a lab.")] = 443,
+    lab: Annotated[bool, typer.Option("--lab", help="Reserved addresses are well here.")] = False,
+) -> None:
+    """Serve a rehearsal CA: ACME for certbot, lego and others, validated as Let's Encrypt does.
 
-    def __init__(self, resolver: str, given: list[str]) -> None:
-        self._given: dict[str, list[str]] = {}
-        for text in given:
-            host, is_pair, address = text.partition("=")
-            if not is_pair:
-                raise ConfigFault(f"{text!r} is not NAME=ADDRESS", place="--resolve")
-            self._given.setdefault(host.lower(), []).append(address)
-        self._resolver = dns.asyncresolver.Resolver(configure=not (resolver or given))
-        if resolver:
-            host, _, port = resolver.rpartition("#")
-            self._resolver.nameservers = [host or resolver]
-            self._resolver.port = int(port) if host else 53
-        self._resolver.lifetime = 6.0
+    A client gets a certificate that nobody trusts, or the reason why Let's Encrypt would refuse.
+    Clients must trust the root that it names at start. Accounts are forgotten when it ends.
+    """
+    from quada.server.rehearsal import Rehearsing, serve
 
-    def run(self, steps: Generator[Any, Any, Forecast]) -> Forecast:
-        """Run a validation to its end."""
-        return asyncio.run(self._run(steps))
-
-    async def _run(self, steps: Generator[Any, Any, Forecast]) -> Forecast:
-        try:
-            ask = next(steps)
-            while True:
-                answer: Looked | Fetched | Failed
-                if isinstance(ask, Lookup):
-                    answer = await self._look(ask)
-                else:
-                    answer = await _fetch(ask)
-                ask = steps.send(answer)
-        except StopIteration as end:
-            made: Forecast = end.value
-            return made
-
-    async def _look(self, ask: Lookup) -> Looked:
-        if self._given:
-            found = self._given.get(ask.name, [])
-            wanted = {"AAAA": 6, "A": 4}.get(ask.rdtype)
-            return Looked(
-                tuple(a for a in found if wanted and ipaddress.ip_address(a).version == wanted)
-            )
-        try:
-            answer = await self._resolver.resolve(
-                f"{ask.name}.", ask.rdtype, raise_on_no_answer=False
-            )
-        except dns.resolver.NXDOMAIN:
-            return Looked()
-        except dns.exception.DNSException as error:
-            return Looked(error=str(error)[:200])
-        return Looked(tuple(item.to_text() for item in answer.rrset or ()))
+    with faults_exit():
+        address = read_address(listen, 14000)
+        serve(
+            Rehearsing(
+                address, state_dir, issuer, days, mode, {80: http_port, 443: https_port},
+                is_lab=lab, external=dict(_external(one) for one in external or []),
+                told_url=url,
+            ),
+            Validating(resolver, resolve or []),
+            typer.echo,
+        )  # fmt: skip
 
 
-async def _fetch(ask: Fetch) -> Fetched | Failed:
-    from quada.transport.fetch import NoPage, fetch
-
-    page = await fetch(
-        ask.url, ask.address, ask.port, ask.timeout_s, body_octets=BODY_OCTETS, agent=_AGENT
-    )
-    if isinstance(page, NoPage):
-        return Failed(page.stage, page.why, page.seconds)
-    return Fetched(
-        page.status, page.location, page.body, page.seconds, page.server, page.tls_version
-    )
+def _external(text: str) -> tuple[str, bytes]:
+    kid, is_pair, file = text.partition("=")
+    if not is_pair:
+        raise ConfigFault(f"{text!r} is not KID=FILE", place="--external")
+    try:
+        return kid, unbase64(Path(file).read_text().strip())
+    except (OSError, MalformedMessage) as error:
+        raise ConfigFault(f"the key cannot be read: {error}", place=file) from error
 
 
 def _place(webroot: Path, token: str, key: str) -> Path:
@@ -157,10 +138,6 @@ def _place(webroot: Path, token: str, key: str) -> Path:
     except OSError as error:
         raise ConfigFault(f"cannot write there: {error.strerror}", place=str(webroot)) from error
     return path
-
-
-def _is_reserved(address: str) -> bool:
-    return bool(special_range(ipaddress.ip_address(address).packed))
 
 
 def data(made: Forecast) -> dict[str, Any]:
@@ -187,9 +164,11 @@ def _hop(hop: Hop) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _outcome(outcome: Fetched | Failed) -> str:
+def _outcome(outcome: Fetched | Failed | Shook) -> str:
     if isinstance(outcome, Failed):
         return f"{outcome.stage}: {outcome.why} ({outcome.seconds:.1f} s)"
+    if isinstance(outcome, Shook):
+        return f"{outcome.alpn or 'no protocol'} over {outcome.tls_version}"
     to = f" to {outcome.location}" if outcome.location else ""
     return f"status {outcome.status}{to} ({outcome.seconds:.2f} s, {outcome.server or 'no name'})"
 

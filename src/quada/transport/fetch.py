@@ -33,6 +33,55 @@ class NoPage(NamedTuple):
     seconds: float
 
 
+class Greeting(NamedTuple):
+    """What a TLS server showed: its leaf in DER, the protocol it chose, the version."""
+
+    certificate: bytes
+    alpn: str
+    tls_version: str
+    seconds: float
+
+
+async def handshake(
+    name: str, address: str, port: int, timeout_s: float, alpn: str
+) -> Greeting | NoPage:
+    """Shake hands with an address under a name, offer one protocol, and verify nothing."""
+    started = time.monotonic()
+    stage = "dial"
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(address, port)
+            stage = "tls"
+            context = _unverified()
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.set_alpn_protocols([alpn])
+            await writer.start_tls(context, server_hostname=name)
+            tls = writer.get_extra_info("ssl_object")
+            return Greeting(
+                tls.getpeercert(binary_form=True) or b"",
+                tls.selected_alpn_protocol() or "",
+                tls.version() or "",
+                time.monotonic() - started,
+            )
+    except TimeoutError:
+        return NoPage(stage, f"no answer within {timeout_s:.0f} s", time.monotonic() - started)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return NoPage(stage, why, time.monotonic() - started)
+    finally:
+        if writer is not None:
+            with contextlib.suppress(Exception):
+                writer.transport.abort()
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 async def fetch(
     url: str, address: str, port: int, timeout_s: float, *, body_octets: int, agent: str
 ) -> Page | NoPage:
@@ -40,11 +89,7 @@ async def fetch(
     started = time.monotonic()
     stage = "dial"
     parts = urlsplit(url)
-    context: ssl.SSLContext | None = None
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    context = _unverified() if parts.scheme == "https" else None
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout_s):

@@ -124,10 +124,7 @@ def uncovered(certificate: x509.Certificate, told: Iterable[str]) -> list[str]:
 
 
 def make_certificate(chain: Path, key: Path, told: Iterable[str], now: datetime.datetime) -> None:
-    """Make a self-signed certificate for names and addresses, for demos and tests.
-
-    Writes both files atomically, the key readable by its owner alone.
-    """
+    """Make a self-signed certificate for names and addresses, for demos and tests."""
     secret = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = []
     for one in told:
@@ -149,13 +146,20 @@ def make_certificate(chain: Path, key: Path, told: Iterable[str], now: datetime.
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(secret, hashes.SHA256())
     )
+    write_pair(chain, key, certificate.public_bytes(serialization.Encoding.PEM), secret)
+
+
+def write_pair(
+    chain: Path, key: Path, certificates: bytes, secret: ec.EllipticCurvePrivateKey
+) -> None:
+    """Write a chain in PEM and its key, both atomically, the key readable by its owner alone."""
     private = secret.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
     _write(key, private, 0o600)
-    _write(chain, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    _write(chain, certificates, 0o644)
 
 
 def _write(path: Path, octets: bytes, mode: int) -> None:
