@@ -3,7 +3,8 @@
 # With root it installs what is missing; without, it names what is missing and fails.
 set -eu
 packages="bind9 bind9-dnsutils bind9-utils knot knot-dnsutils nsd ldnsutils dnsperf iproute2 unbound
-pdns-server pdns-backend-bind pdns-recursor knot-resolver chromium dnsmasq-base radvd kea-dhcp6-server"
+pdns-server pdns-backend-bind pdns-recursor knot-resolver chromium dnsmasq-base radvd kea-dhcp6-server
+certbot lego pebble"
 
 missing=""
 for package in $packages; do

@@ -44,8 +44,10 @@ class Issuer:
         self, key: CertificatePublicKeyTypes, names: Iterable[str], now: float
     ) -> tuple[int, str]:
         """Issue for a key, for names and addresses; gives the serial, and the chain in PEM."""
-        begin = datetime.datetime.fromtimestamp(int(now) - 3600, datetime.UTC)
-        end = begin + datetime.timedelta(days=self._days)
+        # Begun a little before, for clocks that are slow.
+        early = min(3600, self._days * 8_640)
+        begin = datetime.datetime.fromtimestamp(int(now - early), datetime.UTC)
+        end = datetime.datetime.fromtimestamp(int(now + self._days * _DAY_S), datetime.UTC)
         leaf = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))

@@ -90,7 +90,7 @@ def ca(
     ] = None,
     mode: Annotated[Mode, typer.Option(help="How IPv4 is tried after IPv6.")] = Mode.REPLAY,
     issuer: Annotated[str, typer.Option(help="The CA's name, for CAA.")] = "letsencrypt.org",
-    days: Annotated[float, typer.Option(min=0.001, max=398, help="How long leaves last.")] = 90.0,
+    days: Annotated[float, typer.Option(min=0.0001, max=398, help="How long leaves last.")] = 90.0,
     external: Annotated[
         list[str] | None,
         typer.Option(help="KID=FILE: ask for an external account; the file holds its key."),

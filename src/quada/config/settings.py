@@ -175,6 +175,23 @@ class TlsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcmeSection:
+    """Certificates ordered by ACME for the names of `tls.names` (see docs/acme.md)."""
+
+    directory: str = setting("", "The CA's directory URL; empty orders nothing.")
+    contact: str = setting("", "E-mail address the CA may write to.")
+    accept_terms: bool = setting(False, "Agree to the CA's terms of service.")
+    challenge: str = setting(
+        "dns-01", "How names are proven: dns-01 in stored zones.", choices=("dns-01", "http-01")
+    )
+    http_listen: tuple[str, ...] = setting(
+        ("[::]:80", "0.0.0.0:80"), "Where http-01 is answered, if that is the challenge."
+    )
+    settle_s: float = setting(5.0, "Wait for secondaries before the CA is told.", unit="s")
+    ca_file: str = setting("", "PEM to trust for the CA's own HTTPS; empty is the usual roots.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSection:
     """The store of zones, journal, keys and tokens."""
 
@@ -278,6 +295,7 @@ class Settings:
     resolver: ResolverSection = field(default_factory=ResolverSection)
     alias: AliasSection = field(default_factory=AliasSection)
     tls: TlsSection = field(default_factory=TlsSection)
+    acme: AcmeSection = field(default_factory=AcmeSection)
     store: StoreSection = field(default_factory=StoreSection)
     dnssec: DnssecSection = field(default_factory=DnssecSection)
     api: ApiSection = field(default_factory=ApiSection)

@@ -112,6 +112,7 @@ class Plan:
     resolver_listen: tuple[Listen, ...]
     api_listen: tuple[Address, ...]
     metrics_listen: tuple[Address, ...]
+    acme_listen: tuple[Address, ...]
     zones: tuple[ZonePlan, ...]
     authority: AuthoritySettings
     alias: AliasSettings
@@ -146,6 +147,18 @@ class Plan:
         events = self.settings.events
         wants = bool(events.history_days or events.jsonl or self.metrics_listen)
         return wants or self.settings.signals.on or bool(self.settings.logs)
+
+    @property
+    def certificate_files(self) -> tuple[Path, Path]:
+        """Chain and key that were ordered, or made for a demo."""
+        place = self.state_dir / "tls"
+        return place / "chain.pem", place / "key.pem"
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """The names that a certificate is ordered for: those of `tls.names` that are no address."""
+        found = (name.rstrip(".").lower() for name in self.settings.tls.names)
+        return tuple(dict.fromkeys(name for name in found if not _is_address(name)))
 
     @property
     def history_dir(self) -> Path:
@@ -190,6 +203,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
         resolver_listen=_listeners(resolver) if "resolver" in roles else (),
         api_listen=tuple(read_address(text, 8080) for text in settings.api.listen),
         metrics_listen=tuple(read_address(text, 9530) for text in settings.metrics.listen),
+        acme_listen=_acme(settings),
         zones=tuple(zones),
         authority=AuthoritySettings(
             udp_payload_octets=max(512, min(4096, authority.udp_payload_octets)),
@@ -231,6 +245,39 @@ def _listeners(section: object) -> tuple[Listen, ...]:
         addresses = [read_address(text, port) for text in getattr(section, name)]
         out += [Listen(address, transport) for address in addresses]
     return tuple(out)
+
+
+def _acme(settings: Settings) -> tuple[Address, ...]:
+    """Give where http-01 is answered. Raises: ConfigFault where an order cannot be made."""
+    acme, tls = settings.acme, settings.tls
+    if not acme.directory:
+        return ()
+    if tls.certificate:
+        raise ConfigFault(
+            "a certificate is both configured and to be ordered", place="tls.certificate",
+            remedy="remove it, or acme.directory",
+        )  # fmt: skip
+    if not any(not _is_address(name) for name in tls.names):
+        raise ConfigFault(
+            "no name to order a certificate for", place="tls.names",
+            remedy='names = ["ns1.example.com"]',
+        )  # fmt: skip
+    if not acme.accept_terms:
+        raise ConfigFault(
+            "the CA's terms of service must be agreed to", place="acme.accept_terms",
+            remedy="read them, then accept_terms = true",
+        )  # fmt: skip
+    if acme.challenge != "http-01":
+        return ()
+    return tuple(read_address(text, 80) for text in acme.http_listen)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _secret(text: str) -> bytes:

@@ -22,6 +22,7 @@ import structlog
 
 import quada.wire.names as names
 from quada.authority import Authority, PoolState, View
+from quada.server.beside import Beside
 from quada.server.catalogs import Catalogs
 from quada.server.channel import Channel
 from quada.server.control import Control
@@ -44,12 +45,12 @@ from quada.server.lookups import Lookups
 from quada.server.notify import Notifier
 from quada.server.plan import Address, Listen
 from quada.server.pools import PoolWatch
-from quada.server.processes import become, die_with, fork_beside, send_signal, wait_for
+from quada.server.processes import become, die_with
 from quada.server.resolving import make_recursor
 from quada.server.ring import Ring, ring_path
 from quada.server.secondary import Secondaries
 from quada.server.signed import SignedZones
-from quada.server.sockets import bind, bind_web, has_ipv6
+from quada.server.sockets import bind, has_ipv6
 from quada.server.standing import Standing
 from quada.server.stored import StoredZones
 from quada.server.worker import AuthorityWorker, ResolverWorker, Worker
@@ -61,7 +62,6 @@ from quada.wire.faults import ConfigFault, DataFault
 from quada.zones.rdata import type_number
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from quada.server.deliver import Delivery, Report
@@ -95,10 +95,6 @@ class Supervisor:
         self._restart_count = 0
         self._files = ZoneFiles(plan.zones)
         self._standing = Standing()
-        self._collector_pid = 0
-        self._web_pid = 0
-        self._web_sockets: list[socket.socket] = []
-        self._metrics_sockets: list[socket.socket] = []
         self._lookups = Lookups(plan.alias, self.deliver)
         self._pool_watch = PoolWatch(self._pools, self.deliver)
         self._certificate: Certificate | None = None
@@ -140,8 +136,7 @@ class Supervisor:
         plan.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._certificate = self._load_certificate((*plan.authority_listen, *plan.resolver_listen))
         self._bind()
-        self._web_sockets = bind_web(plan.api_listen)
-        self._metrics_sockets = bind_web(plan.metrics_listen)
+        self._beside = Beside(plan, self._close_channels)
         become(plan.settings.server.user, plan.state_dir)
         if "resolver" in self._worker_roles:
             make_recursor(plan.settings.resolver, 0)  # what is wrong with it is said before a fork
@@ -155,10 +150,7 @@ class Supervisor:
         # Zones are shared with workers by fork; a collection would touch, and so copy, all of them.
         gc.collect()
         gc.freeze()
-        if plan.has_collector:
-            self._fork_collector()
-        if self._web_sockets:
-            self._fork_web()
+        self._beside.start()
         for index in range(len(self._bound)):
             self._fork_worker(index)
         asyncio.run(self._main())
@@ -227,8 +219,6 @@ class Supervisor:
         for zone in self._files.changed(is_forced=True):
             self._put(zone)
             taken.append(names.to_text(zone.origin))
-        if self._certificate is not None and self._certificate.has_changed():
-            self._certificate.reload()
         return {"reloaded": taken, "refused": self._files.refused}
 
     async def _main(self) -> None:
@@ -255,7 +245,7 @@ class Supervisor:
             for task in tasks:
                 task.cancel()
             await control.stop()
-            await self._end_processes()
+            await self._beside.end(list(self._pids.values()))
 
     def _commands(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -390,30 +380,9 @@ class Supervisor:
             if role == "resolver":
                 self._channels[index].send(flush)
 
-    def _fork_collector(self) -> None:
-        plan = self._plan
-
-        def run() -> None:
-            # The order to end waits until the collector can obey it.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-            from quada.server.collector import collect
-
-            asyncio.run(collect(plan, self._metrics_sockets))
-
-        self._collector_pid = fork_beside(run)
-
-    def _fork_web(self) -> None:
-        plan = self._plan
-        url = plan.settings.api.url or f"http://{plan.api_listen[0]}"
-
-        def run() -> None:
-            from quada.server.web import run_web
-
-            for channel in self._channels.values():
-                channel.close()
-            run_web(plan, self._web_sockets, url.rstrip("/"))
-
-        self._web_pid = fork_beside(run)
+    def _close_channels(self) -> None:
+        for channel in self._channels.values():
+            channel.close()
 
     async def _attach(self, index: int, channel: Channel) -> None:
         await channel.start(lambda report: self._receive(index, report), lambda: None)
@@ -435,10 +404,8 @@ class Supervisor:
             self._restart_count += 1
             if index is not None:
                 loop.call_later(_RESTART_S, self._restart, index)
-            elif pid == self._collector_pid:
-                loop.call_later(_RESTART_S, self._fork_collector)
-            elif pid == self._web_pid:
-                loop.call_later(_RESTART_S, self._fork_web)
+            elif name := self._beside.name_of(pid):
+                loop.call_later(_RESTART_S, self._beside.fork, name)
 
     def _restart(self, index: int) -> None:
         if self._stop.is_set():
@@ -447,18 +414,6 @@ class Supervisor:
         self._fork_worker(index)
         channel = self._channels[index]
         self._attaching = asyncio.create_task(self._attach(index, channel))
-
-    async def _end_processes(self) -> None:
-        beside = [self._web_pid] if self._web_pid else []
-        pids = [*self._pids.values(), *beside]
-        for pid in pids:
-            send_signal(pid, signal.SIGTERM)
-        await wait_for(pids)
-        if self._collector_pid:
-            send_signal(
-                self._collector_pid, signal.SIGTERM
-            )  # last, so that it sees the last events
-            await wait_for([self._collector_pid])
 
     def _load_certificate(self, listeners: tuple[Listen, ...]) -> Certificate | None:
         """Load the certificate of encrypted listeners; make one where none is configured."""
@@ -474,8 +429,7 @@ class Supervisor:
                 log.warning("the certificate does not cover what clients are told", name=name,
                             certificate=tls.certificate)  # fmt: skip
             return found
-        place = self._plan.state_dir / "tls"
-        chain, key = place / "chain.pem", place / "key.pem"
+        chain, key = self._plan.certificate_files
         if not (chain.exists() and key.exists()):
             make_certificate(chain, key, tls.names or ("localhost", "::1"), datetime.now(UTC))
         return Certificate(chain, key)

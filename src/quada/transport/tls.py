@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 ALPN_DOT: Final = "dot"  # RFC 7858 3.1, IANA ALPN registry
@@ -39,7 +39,7 @@ class Certificate:
     def __init__(self, chain: Path, key: Path) -> None:
         self.chain = chain
         self.key = key
-        self._contexts: list[ssl.SSLContext] = []
+        self._followers: list[Callable[[], None]] = []
         self._stamp = self._files()
         self._try()
 
@@ -53,8 +53,12 @@ class Certificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(list(alpn))
         context.load_cert_chain(self.chain, self.key)
-        self._contexts.append(context)
+        self.follow(lambda: context.load_cert_chain(self.chain, self.key))
         return context
+
+    def follow(self, reload: Callable[[], None]) -> None:
+        """Have something that holds the certificate load its files again after each reload."""
+        self._followers.append(reload)
 
     def lacks(self, told: Iterable[str]) -> list[str]:
         """Give those of the names and addresses clients are told that the leaf is not good for."""
@@ -66,11 +70,11 @@ class Certificate:
         return self._files() != self._stamp
 
     def reload(self) -> None:
-        """Load the files again for all contexts handed out, if they load at all."""
+        """Load the files again for all that hold them, if they load at all."""
         self._try()
         self._stamp = self._files()
-        for context in self._contexts:
-            context.load_cert_chain(self.chain, self.key)
+        for follower in self._followers:
+            follower()
 
     def leaf(self) -> x509.Certificate:
         """Give the server's own certificate."""
