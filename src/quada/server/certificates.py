@@ -81,7 +81,7 @@ class Orders:
         if leaf.issuer == leaf.subject or set(self._names) - covered(leaf)[0]:
             return 0.0
         begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
-        # Two thirds of the lifetime, with a jitter that the certificate decides (RFC 9773 is asked).
+        # Two thirds of the lifetime, with a jitter that the certificate decides.
         jitter = random.Random(leaf.serial_number).uniform(0, (end - begin) / 50)
         return begin + (end - begin) * 2 / 3 + jitter
 
