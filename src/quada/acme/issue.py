@@ -41,13 +41,21 @@ class Issuer:
         self._lifetimes: OrderedDict[int, tuple[float, float]] = OrderedDict()
 
     def issue(
-        self, key: CertificatePublicKeyTypes, names: Iterable[str], now: float
+        self,
+        key: CertificatePublicKeyTypes,
+        names: Iterable[str],
+        now: float,
+        days: float | None = None,
     ) -> tuple[int, str]:
-        """Issue for a key, for names and addresses; gives the serial, and the chain in PEM."""
+        """Issue for a key, for names and addresses; gives the serial, and the chain in PEM.
+
+        `days` is how long it lasts, if not as long as all.
+        """
+        lasts = self._days if days is None else days
         # Begun a little before, for clocks that are slow.
-        early = min(3600, self._days * 8_640)
+        early = min(3600, lasts * 8_640)
         begin = datetime.datetime.fromtimestamp(int(now - early), datetime.UTC)
-        end = datetime.datetime.fromtimestamp(int(now + self._days * _DAY_S), datetime.UTC)
+        end = datetime.datetime.fromtimestamp(int(now + lasts * _DAY_S), datetime.UTC)
         leaf = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))

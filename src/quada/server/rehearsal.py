@@ -38,6 +38,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BODY_OCTETS_MAX: Final = 65_536
 _AT_ONCE: Final = 16  # our choice: validations at once; more wait
 _EVERYWHERE: Final = frozenset(("::", "0.0.0.0"))
+_OWN_DAYS: Final = 398  # of the CA's own certificate, made anew at each start
 _ABOUT: Final = "quada rehearsal CA: a test. Its certificates are trusted by nobody.\n"
 
 
@@ -92,7 +93,7 @@ def serve(wish: Rehearsing, validating: Validating, tell: Callable[[str], None])
     told = {wish.address.host, "localhost", "::1", "127.0.0.1"} - _EVERYWHERE
     told |= {urlsplit(wish.url).hostname or "localhost"}
     secret = ec.generate_private_key(ec.SECP256R1())
-    _, own = issuer.issue(secret.public_key(), sorted(told), time.time())
+    _, own = issuer.issue(secret.public_key(), sorted(told), time.time(), _OWN_DAYS)
     write_pair(chain, key, own.encode(), secret)
     config = uvicorn.Config(
         make_app(ca, wish, validating, root_file), ssl_certfile=chain, ssl_keyfile=key,
