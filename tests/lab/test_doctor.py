@@ -1,7 +1,9 @@
 """The doctor in a small internet with planted faults: the codes planted appear, and no others."""
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +41,25 @@ PLANTED = {
     "ring1.net.": ("ring1.net. NS ns.ring2.net.\n", "@ NS ns.ring2.net.\nns AAAA 2001:db8:3::53\n"),
     "ring2.net.": ("ring2.net. NS ns.ring1.net.\n", "@ NS ns.ring1.net.\nns AAAA 2001:db8:3::53\n"),
 }
+# A server of our own with one fault a zone, at addresses of its own.
+FAULTY6, FAULTY4 = "2001:db8:6::53", "192.0.2.6"
+FAULTS = {
+    "noedns.net": {"edns", "aaaa-missing"}, "bigdrop.net": {"large-answers", "aaaa-missing"},
+    "noaaaa.net": {"aaaa-dropped", "resolves-ipv6-only"}, "lowered.net": {"case-altered", "aaaa-missing"},
+    "decent.net": {"aaaa-missing"},
+}  # fmt: skip
+for _name in FAULTS:
+    PLANTED[f"{_name}."] = (
+        f"{_name}. NS ns0.{_name}.\nns0.{_name}. AAAA {FAULTY6}\nns0.{_name}. A {FAULTY4}\n",
+        own(),
+    )
+_MANY = " ".join(f"name-server-with-a-long-name-{n:02}" for n in range(12))
+PLANTED["fat.net."] = (
+    cut("fat.net.", servers=_MANY),
+    "".join(f"@ NS {one}\n{one} A {LEAF4}\n{one} AAAA {LEAF6}\n" for one in _MANY.split()),
+)
 EXPECTED = {
+    "fat.net": {"referral-size", "ns-diversity"},
     "example.com": set(),
     "www.broken.com": {"bogus-aaaa", "ptr-missing", *ALONE},
     "well.net": {"aaaa-missing", *ALONE},
@@ -81,6 +101,42 @@ def run_doctor(lab, name: str, *options: str) -> tuple[dict[str, str], dict]:
         if one["verdict"] in ("FAIL", "WARN")
     }
     return bad, told
+
+
+@pytest.fixture(scope="module")
+def faulty(planted):
+    """Start the server with faults inside; gives what starts it anew in another mode."""
+    for address in (f"{FAULTY6}/128", f"{FAULTY4}/32"):
+        planted.run("ip", "addr", "add", address, "dev", "lo")
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(mode: str) -> None:
+        for process in running:
+            process.terminate()
+            process.wait(10)
+        script = str(Path(__file__).parent / "faulty.py")
+        running[:] = [planted.popen([sys.executable, script, mode, FAULTY6, FAULTY4], "faulty.log")]
+        planted.wait_for("decent.net", FAULTY6)
+
+    start("plain")
+    return start
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_faulty_server_is_found_and_nothing_else(planted, faulty, name: str) -> None:
+    bad, told = run_doctor(planted, name)
+    assert set(bad) == FAULTS[name] | ALONE, json.dumps(told, indent=1)
+
+
+def test_a_server_that_recurses_for_strangers_is_found(planted, faulty) -> None:
+    faulty("recurse")
+    try:
+        bad, told = run_doctor(planted, "decent.net")
+    finally:
+        faulty("plain")
+    assert set(bad) == {"open-recursion", "aaaa-missing", *ALONE}
+    said = next(one for one in told["findings"] if one["code"] == "open-recursion")
+    assert said["message"].endswith("over IPv6 and IPv4")
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -297,7 +297,9 @@ def _judge_graph(observation: Observation, fit: set[int]) -> Iterator[Finding]:
         for family, kind in ((6, "ipv6"), (4, "ipv4"))
         if kind in found
     }
-    if works and not any(works.values()) and len(works) == 2:
+    other = [one for one in observation.resolved if one.qtype == "A"]
+    is_gone = not other or any(one.rcode == "SERVFAIL" for one in other)
+    if works and not any(works.values()) and len(works) == 2 and is_gone:
         yield Finding(
             "unresolvable", Verdict.FAIL, name, found["ipv6"].reason, tuple(_broken(graph, name, 6))
         )

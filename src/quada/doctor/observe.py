@@ -213,9 +213,9 @@ class Observer:
             self.ask_count += len(asks)
             for outcome in outcomes:
                 answer = _read(outcome)
-                if answer is not None and answer.flags & dns.flags.TC:
-                    wanted = Wanted("", qname, qtype, Transport.TCP, 1232)
-                    outcome = (yield [self._compose(outcome.ask.to.address, wanted)])[0]
+                again = _again(answer, qname, qtype)
+                if again is not None:
+                    outcome = (yield [self._compose(outcome.ask.to.address, again)])[0]
                     answer = _read(outcome)
                 if answer is not None and answer.rcode() in (
                     dns.rcode.NOERROR,
@@ -361,6 +361,15 @@ class Observer:
         is_stream = wanted.transport is Transport.TCP
         to = Endpoint(address, self._port, wanted.transport)
         return Ask(to, query.to_wire(), _TCP_S if is_stream else _UDP_S)
+
+
+def _again(answer: dns.message.Message | None, qname: str, qtype: str) -> Wanted | None:
+    """Say how to ask a server once more: over TCP what was cut, without EDNS who knows none."""
+    if answer is not None and answer.flags & dns.flags.TC:
+        return Wanted("", qname, qtype, Transport.TCP, 1232)
+    if answer is not None and answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
+        return Wanted("", qname, qtype)
+    return None
 
 
 def _cut_in(answer: dns.message.Message, candidate: str, parent: str) -> Cut | None:

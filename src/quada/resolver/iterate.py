@@ -43,6 +43,7 @@ EDE_NO_REACHABLE: Final = 22
 EDE_NETWORK: Final = 23
 _PROOFS: Final = frozenset((codes.SOA, codes.NSEC, codes.NSEC3, codes.RRSIG))
 
+_FOLDED: Final = "changed the question's case"
 _CASE_BITS: Final = bytes(0x20 if 0x61 <= octet <= 0x7A else 0 for octet in range(256))
 
 _T = TypeVar("_T")
@@ -303,6 +304,9 @@ class Iterator:
             attempt = Attempt(delegation.zone, name, rdtype, address, transport, label, took_s)
             task.attempts.append(attempt)
             self.attempted(attempt)
+            if response == _FOLDED:
+                transport = Transport.TCP
+                continue
             if isinstance(response, str):
                 self.servers.failed(address, took_s, self.now)
                 return Failure(EDE_NETWORK, f"{address} {response}")
@@ -351,11 +355,12 @@ class Iterator:
             response = skim(outcome.message)
         except MalformedMessage as fault:
             return f"answered garbage ({fault})"
-        # TCP cannot be forged blindly, and some servers fold case: only UDP must echo it.
         asked = query[12 : 12 + len(response.qname)]
-        is_udp = outcome.ask.to.transport is Transport.UDP
-        if response.qname.lower() != asked.lower() or (is_udp and response.qname != asked):
+        if response.qname.lower() != asked.lower():
             return "answered another question"
+        # TCP cannot be forged blindly, and some servers fold case: only UDP must echo it.
+        if response.qname != asked and outcome.ask.to.transport is Transport.UDP:
+            return _FOLDED
         return response
 
     def _judged(
