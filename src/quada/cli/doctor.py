@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import typer
 import typer.core
 
-from quada.cli.judged import finding_data, print_judged
+from quada.cli.judged import finding_data, junit, print_judged, read_profile
 from quada.cli.link import link
 from quada.cli.output import FOUND, faults_exit, print_json
 from quada.doctor import Graph, Observation, Observer, Start, Verdict, judge
-from quada.doctor.findings import RULES, reference
+from quada.doctor.findings import RULES, profiled, reference
 from quada.doctor.observation import Cut, read_observation, write_observation
+from quada.doctor.picture import dependencies, timeline
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ def doctor(
         bool, typer.Option("--lab", help="Documentation addresses are well here.")
     ] = False,
     tree: Annotated[bool, typer.Option("--tree", help="Show what the name depends on.")] = False,
+    profile: Annotated[
+        Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
+    ] = None,
+    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw what the name depends on.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write a report.")] = None,
     findings: Annotated[
         bool, typer.Option("--findings", help="Print the reference of all findings.")
@@ -95,11 +101,13 @@ def doctor(
         if unknown:
             known = ", ".join(dict.fromkeys(rule.group for rule in RULES.values()))
             raise ConfigFault(f"there is no group {unknown.pop()}", place="--only", remedy=known)
-        found = [
-            one
-            for one in judge(seen, ignores=LAB_RANGES if lab else frozenset())
-            if not groups or one.rule.group in groups
-        ]
+        severities = read_profile(read_text(profile), str(profile)) if profile else {}
+        judged = profiled(judge(seen, ignores=LAB_RANGES if lab else frozenset()), severities)
+        found = [one for one in judged if not groups or one.rule.group in groups]
+        if junit_file is not None:
+            junit_file.write_text(junit(found, f"quada doctor {seen.name}"))
+        if svg is not None:
+            svg.write_text(dependencies(seen))
         if html_file is not None:
             html_file.write_text(report(seen, found))
         if as_json:
@@ -225,7 +233,6 @@ def report(seen: Observation, found: list[Finding]) -> str:
         f"<pre>{html.escape(chr(10).join(one.evidence))}</pre><td><code>{one.code}</code>"
         for one in found
     )
-    tree = html.escape("\n".join(Graph.of(seen).tree(seen.name)))
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seen.at))
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -236,7 +243,8 @@ def report(seen: Observation, found: list[Finding]) -> str:
         ".pass td:first-child{color:#0b6b3a}</style>"
         f"<h1>{html.escape(seen.name)} over IPv6</h1>"
         f"<p>Seen {when} from {html.escape(seen.vantage)}.</p><table>{rows}</table>"
-        f"<h2>What it depends on</h2><pre>{tree}</pre></html>"
+        f"<h2>How fast each family answers</h2>{timeline(seen)}"
+        f"<h2>What it depends on</h2>{dependencies(seen)}</html>"
     )
 
 

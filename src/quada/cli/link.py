@@ -16,9 +16,9 @@ import dns.rdatatype
 import typer
 
 import quada.doctor.link.messages as messages
-from quada.cli.judged import finding_data, print_judged
+from quada.cli.judged import finding_data, junit, print_judged, read_profile
 from quada.cli.output import FOUND, faults_exit, print_json
-from quada.doctor.findings import Verdict
+from quada.doctor.findings import Finding, Verdict, profiled
 from quada.doctor.link import (
     Heard,
     Link,
@@ -58,6 +58,10 @@ def link(
     ask: Annotated[
         str, typer.Option(metavar="NAME", help="What advertised resolvers are asked for.")
     ] = _ASKED,
+    profile: Annotated[
+        Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
+    ] = None,
+    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
     save: Annotated[Path | None, typer.Option(help="Keep what was heard in a file.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Judge what was kept.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show what passes too.")] = False,
@@ -93,7 +97,11 @@ def link(
                 kept = {"place": interface, "heard": [asdict(one) for one in heard],
                         "probes": seen.probes, "pref64_found": seen.pref64_found}  # fmt: skip
                 save.write_text(json.dumps(kept, indent=1))
-        _show(seen, every=every, as_json=as_json)
+        severities = read_profile(_octets(profile).decode(), str(profile)) if profile else {}
+        found = profiled(judge_link(seen), severities)
+        if junit_file is not None:
+            junit_file.write_text(junit(found, f"quada doctor link {seen.place}"))
+        _show(seen, found, every=every, as_json=as_json)
 
 
 def look(interface: str) -> Link:
@@ -180,8 +188,7 @@ def _octets(path: Path) -> bytes:
         raise ConfigFault(f"cannot read it: {error.strerror}", place=str(path)) from error
 
 
-def _show(seen: Link, *, every: bool, as_json: bool) -> None:
-    found = judge_link(seen)
+def _show(seen: Link, found: list[Finding], *, every: bool, as_json: bool) -> None:
     fates = matrix(seen)
     if as_json:
         data: dict[str, Any] = asdict(seen)

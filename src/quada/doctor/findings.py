@@ -204,6 +204,20 @@ def sort_findings(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda one: _ORDER[one.verdict])
 
 
+def profiled(findings: list[Finding], profile: dict[str, Verdict | None]) -> list[Finding]:
+    """Give findings with the verdicts of a profile in place of ours; None leaves a code out.
+
+    A profile says how bad something is: what passes still passes, what is unknown stays so.
+    """
+    out = []
+    for one in findings:
+        is_said = one.code in profile and one.verdict in (Verdict.FAIL, Verdict.WARN, Verdict.INFO)
+        verdict = profile[one.code] if is_said else one.verdict
+        if verdict is not None:
+            out.append(one._replace(verdict=verdict))
+    return sort_findings(out)
+
+
 def reference() -> str:
     """Write the reference of all findings as a page (`docs/reference/findings.md`)."""
     lines = [

@@ -27,6 +27,15 @@ class Broken(NamedTuple):
     reasons: tuple[str, ...]
 
 
+class Node(NamedTuple):
+    """A zone as a picture shows it: reachable over IPv6 alone or not, servers with families."""
+
+    zone: str
+    parent: str
+    is_six: bool
+    servers: tuple[tuple[str, frozenset[int]], ...]
+
+
 class Graph:
     """Zones and servers, solved for one family or both.
 
@@ -177,6 +186,30 @@ class Graph:
                 addresses = {*self._hosts.get(server, ()), *self._glue.get((zone, server), ())}
                 lines.append(f"{'  ' * depth}  - {server} {' '.join(sorted(addresses)) or '?'}")
         return lines
+
+    def nodes(self, name: str) -> list[Node]:
+        """Give every zone on any way to a name."""
+        six = self.reachable((6,))
+        return [
+            Node(
+                zone,
+                self._parents.get(zone, ""),
+                zone in six,
+                tuple(
+                    (
+                        server,
+                        frozenset(
+                            6 if ":" in address else 4
+                            for address in (
+                                *self._hosts.get(server, ()), *self._glue.get((zone, server), ())
+                            )
+                        ),
+                    )
+                    for server in self._servers[zone]
+                ),
+            )
+            for zone in self._needed(name)
+        ]  # fmt: skip
 
     def _needed(self, name: str) -> set[str]:
         """Give every zone on any way to a name."""

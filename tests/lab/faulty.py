@@ -1,0 +1,92 @@
+"""A server with one fault a zone, run inside the lab: `faulty.py ADDRESS...`, port 53, UDP and TCP."""
+
+import asyncio
+import struct
+import sys
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+ADDRESSES = {"AAAA": "2001:db8:6::53", "A": "192.0.2.6"}
+
+
+def answer(packet: bytes, *, is_stream: bool) -> bytes | None:
+    """Answer for any zone below net. with what every zone has, and with its own fault."""
+    query = dns.message.from_wire(packet)
+    question = query.question[0]
+    name, rdtype = question.name, dns.rdatatype.to_text(question.rdtype)
+    text = name.to_text().lower()
+    fault = text.split(".")[-3] if name.is_subdomain(dns.name.from_text("net.")) else ""
+    if fault == "noedns" and query.edns >= 0:
+        response = dns.message.make_response(dns.message.make_query(name, question.rdtype))
+        response.id = query.id
+        response.set_rcode(dns.rcode.FORMERR)
+        return response.to_wire()
+    if fault == "bigdrop" and rdtype == "DNSKEY" and not is_stream:
+        return None
+    if fault == "noaaaa" and rdtype == "AAAA" and text == "noaaaa.net.":
+        return None
+    response = dns.message.make_response(query, our_payload=1232)
+    if fault == "lowered":
+        response.question[0].name = dns.name.from_text(text)
+    zone = f"{fault}.net."
+    if not fault:
+        # A stranger's name: one that recurses answers, and is the fault of every zone here but one.
+        response.set_rcode(dns.rcode.REFUSED)
+        if sys.argv[1] == "recurse":
+            response.set_rcode(dns.rcode.NOERROR)
+            response.flags |= dns.flags.RA
+            response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", "192.0.2.99"))
+        return response.to_wire()
+    response.flags |= dns.flags.AA
+    records = {
+        (zone, "SOA"): f"ns0.{zone} host.{zone} 1 3600 600 86400 60", (zone, "NS"): f"ns0.{zone}",
+        (zone, "A"): "192.0.2.4", (f"ns0.{zone}", "AAAA"): ADDRESSES["AAAA"],
+        (f"ns0.{zone}", "A"): ADDRESSES["A"],
+    }  # fmt: skip
+    found = records.get((text, rdtype))
+    if found is not None:
+        response.answer.append(dns.rrset.from_text(name, 60, "IN", rdtype, found))
+    elif rdtype == "AXFR":
+        response.set_rcode(dns.rcode.REFUSED)
+    else:
+        if all(owner != text for owner, _ in records):
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        response.authority.append(dns.rrset.from_text(zone, 60, "IN", "SOA", records[zone, "SOA"]))
+    return response.to_wire()
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr) -> None:
+        response = answer(data, is_stream=False)
+        if response is not None:
+            self.transport.sendto(response, addr)
+
+
+async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            (size,) = struct.unpack(">H", await reader.readexactly(2))
+            response = answer(await reader.readexactly(size), is_stream=True)
+            if response is not None:
+                writer.write(struct.pack(">H", len(response)) + response)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    for address in sys.argv[2:]:
+        await loop.create_datagram_endpoint(Datagrams, local_addr=(address, 53))
+        await asyncio.start_server(stream, address, 53)
+    await asyncio.Event().wait()
+
+
+asyncio.run(main())
