@@ -206,3 +206,24 @@ def test_lost_events_make_the_watch_blind_and_that_is_an_alert(tmp_path) -> None
     store = AlertStore.open(tmp_path / "alerts.db")
     assert [alert.kind for alert in store.alerts(is_open=True)] == ["blind"]
     store.close()
+
+
+def test_the_watch_tells_of_a_pool_without_a_healthy_member(
+    serve, tmp_path, until, free_port
+) -> None:
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        "version = 1\n[signals]\non = true\n"
+        f'[[pool]]\nname = "www"\nprobe = "tcp"\nport = {free_port()}\ninterval_s = 0.2\nfall = 1\n'
+        'member = [{ address = "::1" }]\n'
+    )
+    served = serve("--role", "authority", "--config", str(config))
+
+    def kinds() -> list[str]:
+        store = AlertStore.open(served.state_dir / "alerts.db")
+        try:
+            return [alert.key for alert in store.alerts(is_open=True)]
+        finally:
+            store.close()
+
+    until(lambda: kinds() == ["pool-down/www/ipv6"], within_s=20, what="the alert")

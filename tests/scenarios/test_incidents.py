@@ -1,7 +1,8 @@
 """Signals over labelled traffic: what happens is said once, and what is benign is not said."""
 
 import pytest
-from bench.incidents import schedule, score, summary
+from bench.incidents import score, summary
+from bench.traffic import schedule
 
 from quada.telemetry.signals import State, Watch
 
@@ -25,7 +26,7 @@ def test_causes_and_places_are_named(scores) -> None:
 
 
 def test_a_collector_that_stops_makes_the_watch_blind_and_nothing_else() -> None:
-    from bench.incidents import START_S, traffic
+    from bench.traffic import START_S, traffic
 
     incidents = [one for one in schedule(7, 0.4) if "collector" in one.name]
     incidents = [one._replace(start=80, end=110) for one in incidents]
@@ -34,11 +35,14 @@ def test_a_collector_that_stops_makes_the_watch_blind_and_nothing_else() -> None
     for minute, events in enumerate(traffic(7, 200, incidents)):
         watch.feed(events)
         said += watch.judge(START_S + (minute + 1) * 60 + 31)
-    assert [one.state for one in said] == [State.BLIND, State.CLOSED]
+    for role in ("recursive", "authoritative"):
+        states = [one.state for one in said if one.key == f"blind/{role}"]
+        assert states == [State.BLIND, State.CLOSED]
+    assert {one.kind for one in said} == {"blind"}
 
 
 def test_lost_events_make_the_watch_blind() -> None:
-    from bench.incidents import START_S, traffic
+    from bench.traffic import START_S, traffic
 
     incidents = [
         one._replace(start=90, end=91) for one in schedule(7, 0.4) if "benign: three" in one.name
@@ -50,11 +54,12 @@ def test_lost_events_make_the_watch_blind() -> None:
         if minute == 70:
             watch.lose(10_000, START_S + minute * 60)
         said += watch.judge(START_S + (minute + 1) * 60 + 31)
-    assert [one.state for one in said][:2] == [State.BLIND, State.CLOSED]
+    states = [one.state for one in said if one.key == "blind/recursive"]
+    assert states[:2] == [State.BLIND, State.CLOSED]
 
 
 def test_an_open_signal_is_closed_by_the_watch_after_the_next_start() -> None:
-    from bench.incidents import START_S, traffic
+    from bench.traffic import START_S, traffic
 
     incidents = [
         one._replace(start=5, end=20)

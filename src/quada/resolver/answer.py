@@ -20,7 +20,14 @@ from quada.resolver.cache import FAILURE_TTL_S
 from quada.resolver.dns64 import Choice, Looked
 from quada.resolver.iterate import Iterator, Resolution, Task
 from quada.resolver.policy import Kind
-from quada.telemetry.event import Provenance, Role, Validation, compose_tail
+from quada.telemetry.event import (
+    Cause,
+    Provenance,
+    Role,
+    Validation,
+    cause_of_ede,
+    compose_tail,
+)
 from quada.wire.ask import Transport
 from quada.wire.compose import Composer
 from quada.wire.faults import MalformedMessage
@@ -83,6 +90,7 @@ class Recursed:
     ede: int | None = None
     ede_text: str = ""
     action: Action | None = None
+    cause: Cause = Cause.NONE  # why it failed, also where the client was not told
 
 
 class Recursor:
@@ -277,7 +285,8 @@ class Recursor:
             return recursed
         a.rcode, a.authority, a.validation = codes.NOERROR, [], Validation.INSECURE
         _replace_end(a, question.qname, made.rrset)
-        return Recursed(a, made.provenance, _EDE_SYNTHESIZED, made.ede_text)
+        masked = _cause(recursed) if made.is_masking else Cause.NONE
+        return Recursed(a, made.provenance, _EDE_SYNTHESIZED, made.ede_text, cause=masked)
 
     def _synthesized_ptr(self, question: Question, target: bytes, task: Task) -> Steps[Recursed]:
         """RFC 6147 5.3.1: a CNAME to the name under in-addr.arpa, and what is there."""
@@ -348,6 +357,9 @@ class Recursor:
                 composed_opt,
             )
         )
+        cause = cause or recursed.cause
+        if rcode == codes.SERVFAIL and not cause:
+            cause = _cause(recursed)
         is_nodata = rcode == 0 and not any(r.rdtype == question.qtype for r in answer)
         shown = flags & ~(codes.QR | 0xF) | (event.FLAG_NODATA if is_nodata else 0)
         if opt is not None:
@@ -401,6 +413,13 @@ def _add(
         name = None if owner == question.qname else owner
         count += composer.add(name, rdtype, aged, (rdata,))
     return count
+
+
+def _cause(recursed: Recursed) -> Cause:
+    """Say why a lookup failed, as far as its validation and EDE tell."""
+    if recursed.resolution.validation is Validation.BOGUS:
+        return Cause.VALIDATION
+    return cause_of_ede(recursed.ede)
 
 
 def _client(peer: bytes) -> bytes:

@@ -232,7 +232,7 @@ async def collect(plan: Plan, metrics_sockets: Sequence[socket.socket] = ()) -> 
     if plan.settings.signals.on:
         watcher = Watcher(
             plan.state_dir / ALERTS_FILE, plan.settings.alert_receiver,
-            lambda: collector.lost_count,
+            lambda: collector.lost_count, plan.control_path,
         )  # fmt: skip
         collector.subscribe(watcher.feed)
         beside.append(asyncio.create_task(watcher.run(until)))

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import structlog
 
+import quada.server.control as control
 from quada.store.alerts import AlertStore
 from quada.telemetry.signals import Signal, State, Watch
+from quada.wire.faults import ReachFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,15 +40,21 @@ _TRIES_MAX: Final = 50
 class Watcher:
     """Ties events to the watch, and its signals to alerts and receivers.
 
-    Takes where alerts are kept, the receivers, and what gives the number of events lost so far.
+    Takes where alerts are kept, the receivers, what gives the number of events lost so far, and the
+    control socket of the supervisor to be asked how zones and pools stand; None asks nobody.
     """
 
     def __init__(
-        self, path: Path, receivers: Sequence[ReceiverSection], lost: Callable[[], int] = lambda: 0
+        self,
+        path: Path,
+        receivers: Sequence[ReceiverSection],
+        lost: Callable[[], int] = lambda: 0,
+        control_path: Path | None = None,
     ) -> None:
         self._receivers = {one.name: one for one in receivers}
         self._store = AlertStore.open(path)
         self._lost = lost
+        self._control_path = control_path
         self._lost_before: int | None = None
         self._watch = Watch()
         self._watch.resume(
@@ -64,13 +72,29 @@ class Watcher:
 
     async def run(self, until: asyncio.Event) -> None:
         """Judge and deliver until told to end."""
-        delivering: asyncio.Task[None] | None = None
+        beside: dict[str, asyncio.Task[None]] = {}
         while not until.is_set():
-            self.judge(int(time.time()))
-            if delivering is None or delivering.done():
-                delivering = asyncio.create_task(self.deliver())
+            try:
+                self.judge(int(time.time()))
+            except Exception:
+                log.exception("a minute cannot be judged")  # the next one may be
+            for name, work in (("deliver", self.deliver), ("look", self.look)):
+                if name not in beside or beside[name].done():
+                    beside[name] = asyncio.create_task(work())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), _JUDGE_S)
+        for task in beside.values():
+            task.cancel()
+
+    async def look(self) -> None:
+        """Ask the supervisor how zones and pools stand; what cannot be asked stays as it was."""
+        if self._control_path is None:
+            return
+        with contextlib.suppress(ReachFault, ValueError):
+            status = await asyncio.to_thread(control.command, self._control_path, "status")
+            now_s = int(time.time())
+            for one in self._watch.judge_standing(status, now_s):
+                self.note(one, now_s)
 
     def judge(self, now_s: int) -> None:
         """Judge the minutes that are over, and keep what changed."""

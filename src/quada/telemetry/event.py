@@ -287,6 +287,17 @@ def parse_record(record: bytes, source: str = "quada") -> Event:
     )
 
 
+def cause_of_ede(ede: int | None) -> Cause:
+    """Say what an Extended DNS Error blames (RFC 8914 4)."""
+    if ede is None:
+        return Cause.UNKNOWN
+    if 5 <= ede <= 12 or ede in (1, 2, 25, 27):
+        return Cause.VALIDATION
+    if ede in (22, 23):
+        return Cause.REACHABILITY
+    return Cause.UNKNOWN
+
+
 def provenance_names(provenance: int) -> list[str]:
     """Give the names of provenance bits, as JSON and the console show them."""
     return [bit.name.lower() for bit in Provenance if provenance & bit and bit.name]

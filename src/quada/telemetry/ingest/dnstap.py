@@ -13,7 +13,7 @@ from typing import Final
 
 import quada.wire.codes as codes
 import quada.wire.names as names
-from quada.telemetry.event import Cause, Event, Kind, Role
+from quada.telemetry.event import Cause, Event, Kind, Role, cause_of_ede
 from quada.wire.ask import Transport
 from quada.wire.faults import MalformedMessage, PeerFault
 from quada.wire.skim import skim
@@ -236,17 +236,6 @@ class DnstapParser:
             if len(self._waiting) <= _WAITING_MAX and at_ns - first.at_ns < _WAIT_NS:
                 return
             out.append(self._waiting.popitem(last=False)[1])
-
-
-def cause_of_ede(ede: int | None) -> Cause:
-    """Say what an Extended DNS Error blames (RFC 8914 4)."""
-    if ede is None:
-        return Cause.UNKNOWN
-    if 5 <= ede <= 12 or ede in (1, 2, 25, 27):
-        return Cause.VALIDATION
-    if ede in (22, 23):
-        return Cause.REACHABILITY
-    return Cause.UNKNOWN
 
 
 def fields(octets: bytes) -> dict[int, int | bytes]:

@@ -7,6 +7,7 @@ there is none, the failures are everywhere.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -83,6 +84,18 @@ def locate(attempts: Iterable[str], failures: Iterable[str]) -> Place:
     return Place(verdict, best)
 
 
+@functools.lru_cache(maxsize=65_536)
+def net_of(client: str) -> str:
+    """Give the network a client counts under: /64, or /24."""
+    return _prefix(client, 3 if ":" in client else 1)
+
+
+@functools.lru_cache(maxsize=65_536)
+def site_of(client: str) -> str:
+    """Give the prefix a site usually has: /48, or /24."""
+    return _prefix(client, 1)
+
+
 def _expected(tried: int, total: int, bad: int, rate: float, here: int) -> float:
     """The failures that a prefix must exceed: three times the rate of everybody else."""
     others = total - tried
@@ -90,6 +103,7 @@ def _expected(tried: int, total: int, bad: int, rate: float, here: int) -> float
     return _RISK_MIN * max(rest, 0.001) * tried
 
 
+@functools.lru_cache(maxsize=65_536)
 def _prefix(client: str, depth: int) -> str:
     address = ipaddress.ip_address(client.partition("%")[0])
     lengths = _LENGTHS[address.version]

@@ -21,10 +21,11 @@ _ATTEMPTS_MAX: Final = 200_000  # a minute and type; more are counted and not to
 _ZONES_MAX: Final = 2_000
 _SERVERS_MAX: Final = 5_000
 _EVIDENCE_MAX: Final = 5
+_KEPT: Final = 40  # minutes; the longest window, and what comes late
 
 
 class ZoneMinute:
-    """A zone's attempts and failures of one type in a minute."""
+    """A zone's attempts and failures of one type in a minute. `failed` gives the client of each."""
 
     __slots__ = ("attempts", "causes", "evidence", "failed")
 
@@ -91,6 +92,26 @@ class Minute:
         _count(self.families, (zone, family), is_good=is_good)
         if len(self.server_zone) < _SERVERS_MAX:
             self.server_zone[address] = zone
+
+
+class Minutes:
+    """The last minutes of one role."""
+
+    def __init__(self) -> None:
+        self.table: dict[int, Minute] = {}
+
+    def at(self, at: int) -> Minute:
+        """Give the minute to count in."""
+        found = self.table.get(at)
+        if found is None:
+            found = self.table[at] = Minute()
+            for old in [one for one in self.table if one < at - _KEPT]:
+                del self.table[old]
+        return found
+
+    def span(self, at: int, count: int) -> list[Minute]:
+        """Give the last minutes, up to one."""
+        return [self.table[one] for one in range(at - count + 1, at + 1) if one in self.table]
 
 
 def _count(table: dict[_Key, list[int]], key: _Key, *, is_good: bool) -> None:

@@ -32,3 +32,8 @@ class Signal(NamedTuple):
     def key(self) -> str:
         """What makes two signals the same incident."""
         return f"{self.kind}/{self.scope}"
+
+
+def closed(kind: str, scope: str, at: int) -> Signal:
+    """Say that a signal is over, at a minute since the Unix epoch."""
+    return Signal(kind, scope, State.CLOSED, at * 60, "over")

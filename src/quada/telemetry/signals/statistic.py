@@ -1,0 +1,59 @@
+"""How sure counts make one: Fisher's exact test, Wilson's interval, and how far above the usual."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def fisher(bad: int, tries: int, other_bad: int, other_tries: int) -> float:
+    """Give the one-sided probability of so many failures here if both failed alike (Fisher).
+
+    Exact by log-factorials; for counts too large for that, the normal approximation.
+    """
+    total, all_bad = tries + other_tries, bad + other_bad
+    if not other_tries:
+        return 1.0  # without a control nothing can be said
+    if total > 20_000:
+        share = all_bad / total
+        deviation = math.sqrt(share * (1 - share) * (1 / tries + 1 / other_tries)) or 1e-9
+        z = (bad / tries - other_bad / other_tries) / deviation
+        return 0.5 * math.erfc(z / math.sqrt(2))
+    whole = _log_choose(total, tries)
+    return min(
+        1.0,
+        sum(
+            math.exp(_log_choose(all_bad, k) + _log_choose(total - all_bad, tries - k) - whole)
+            for k in range(bad, min(all_bad, tries) + 1)
+            if tries - k <= total - all_bad
+        ),
+    )
+
+
+def wilson(good: int, count: int) -> tuple[float, float]:
+    """Give the 95% interval of a share (Wilson)."""
+    z = 1.96
+    share, size = good / count, count + z * z
+    middle = (share * count + z * z / 2) / size
+    half = z * math.sqrt(share * (1 - share) * count + z * z / 4) / size
+    return middle - half, middle + half
+
+
+def above_usual(count: float, usual: Sequence[float]) -> float:
+    """Give by how many deviations a count is above earlier ones of equal windows.
+
+    Their spread is taken as at least that of a Poisson count: retries come in bursts, and so spread
+    more (a negative binomial), never less.
+    """
+    mean = sum(usual) / len(usual)
+    spread = sum((one - mean) ** 2 for one in usual) / len(usual)
+    return (count - mean) / math.sqrt(max(spread, mean, 1.0))
+
+
+def _log_choose(n: int, k: int) -> float:
+    if not 0 <= k <= n:
+        return -math.inf
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

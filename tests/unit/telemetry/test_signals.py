@@ -1,0 +1,286 @@
+"""Each signal alone: what opens it, what does not, what it says, and how it ends."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from quada.telemetry.event import Cause, Event, Provenance, Role
+from quada.telemetry.signals import Signal, State, Watch
+from quada.telemetry.signals.statistic import above_usual
+from quada.wire.ask import Transport
+
+START_S = 1_795_200_000
+TC = 0x0200
+
+
+def query(minute: int, second: float, client: str, name: str, **over: Any) -> Event:
+    return Event(
+        **{
+            "at_ns": int((START_S + minute * 60 + second) * 1e9), "role": Role.RECURSIVE,
+            "client": client, "qname": name, "qtype": 28, "rcode": 0, "transport": Transport.UDP,
+            **over,
+        }
+    )  # fmt: skip
+
+
+def told(
+    minutes: Iterable[list[Event]], watch: Watch | None = None, start: int = 0
+) -> list[Signal]:
+    """Have minutes judged; gives all that was said."""
+    watch = watch or Watch()
+    out = []
+    for number, events in enumerate(minutes, start):
+        watch.feed(events)
+        out += watch.judge(START_S + (number + 1) * 60 + 31)
+    return out
+
+
+def asked(minute: int, *, six_again: float = 0.0, four_again: float = 0.0, flags: int = 0):
+    """100 clients of each family ask; some ask again over TCP two seconds later."""
+    events = []
+    for number in range(100):
+        for client, again in (
+            (f"2001:db8:{number:x}::9", six_again),
+            (f"192.0.{number}.9", four_again),
+        ):
+            name = f"h{number}.example."
+            events.append(query(minute, number / 4, client, name, flags=flags))
+            if number < 100 * again:
+                at = number / 4 + 2
+                events.append(query(minute, at, client, name, transport=Transport.TCP))
+    return events
+
+
+def test_ipv6_clients_that_repeat_over_tcp_unasked_are_a_signal_and_it_ends() -> None:
+    minutes = [asked(m, six_again=0.3 * (2 <= m < 8), four_again=0.01) for m in range(30)]
+    said = told(minutes)
+    assert [(one.kind, one.scope, one.state) for one in said] == [
+        ("client-retry", "recursive/transport", State.OPEN),
+        ("client-retry", "recursive/transport", State.CLOSED),
+    ]
+    assert said[0].cause == "packet size"
+    assert "over IPv4" in said[0].compared
+
+
+@pytest.mark.parametrize(
+    "habit",
+    [{"six_again": 0.3, "four_again": 0.3}, {"six_again": 0.3, "flags": TC}],
+    ids=["both families do so", "they were told to by TC"],
+)
+def test_repeating_over_tcp_is_no_signal_where(habit: dict[str, Any]) -> None:
+    assert told(asked(m, **habit) for m in range(20)) == []
+
+
+def test_without_ipv4_clients_retries_are_compared_with_what_is_usual() -> None:
+    minutes = []
+    for number in range(120):
+        events = asked(number, six_again=0.3 if number >= 100 else 0.05)
+        minutes.append([one for one in events if one.family == 6])
+    said = told(minutes)
+    assert [one.kind for one in said] == ["client-retry"]
+    assert told(minutes[:100]) == []
+
+
+def rare(minute: int, gap_s: float, *, is_back: bool = False) -> list[Event]:
+    """Sixty names that one client asks over one family, and after a gap over the other."""
+    events = []
+    for number in range(60):
+        name = f"m{minute}n{number}.example."
+        pair = [f"2001:db8:{number:x}::9", f"192.0.2.{number}"]
+        for at, client in zip(
+            (number / 2, number / 2 + gap_s), pair[:: -1 if is_back else 1], strict=True
+        ):
+            events.append(query(minute, at, client, name))
+    return events
+
+
+def test_names_asked_over_ipv6_and_seconds_later_over_ipv4_are_a_signal() -> None:
+    said = told(rare(m, 5.0) for m in range(5))
+    assert [(one.scope, one.cause) for one in said] == [("recursive/family", "reachability")]
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "is_back"), [(0.05, False), (20.0, False), (5.0, True)],
+    ids=["asking both at once", "asking much later", "asking IPv6 second"],
+)  # fmt: skip
+def test_the_other_family_is_no_signal_when_it_is(gap_s: float, is_back: bool) -> None:
+    assert told(rare(m, gap_s, is_back=is_back) for m in range(12)) == []
+
+
+def test_what_both_ways_happen_alike_is_no_falling_back() -> None:
+    assert told(rare(m, 5.0) + rare(m + 1000, 5.0, is_back=True) for m in range(2)) == []
+    mixed = []
+    for m in range(12):
+        back = rare(m, 5.0, is_back=True)
+        for one in back:
+            one.qname = f"b{one.qname}"
+        mixed.append(rare(m, 5.0) + back)
+    assert told(mixed) == []
+
+
+def answered(minute: int, provenance: Provenance, names: int = 10, cause: Cause = Cause.NONE):
+    return [
+        query(minute, n / 2, f"2001:db8:{n:x}::9", f"h{n % names}.example.com.",
+              provenance=provenance, cause=cause)
+        for n in range(50)
+    ]  # fmt: skip
+
+
+def test_dns64_for_names_that_had_aaaa_is_a_signal() -> None:
+    native, made = Provenance.NATIVE, Provenance.DNS64
+    said = told(answered(m, made if 5 <= m < 10 else native) for m in range(30))
+    assert [(one.kind, one.scope, one.state) for one in said] == [
+        ("dns64-masking", "recursive/example.com.", State.OPEN),
+        ("dns64-masking", "recursive/example.com.", State.CLOSED),
+    ]
+    assert said[0].next_command == "quada doctor h0.example.com."
+
+
+def test_our_resolver_says_itself_that_synthesis_masks() -> None:
+    said = told(answered(m, Provenance.DNS64, cause=Cause.VALIDATION) for m in range(4))
+    assert [(one.kind, one.cause) for one in said] == [("dns64-masking", "validation")]
+
+
+def test_dns64_for_names_that_never_had_aaaa_is_none() -> None:
+    assert told(answered(m, Provenance.DNS64) for m in range(10)) == []
+
+
+def test_one_name_that_gives_its_aaaa_up_is_none() -> None:
+    native, made = Provenance.NATIVE, Provenance.DNS64
+    assert told(answered(m, made if m > 3 else native, names=1) for m in range(10)) == []
+
+
+def test_a_name_whose_server_says_that_it_has_no_aaaa_any_more_is_not_masked() -> None:
+    def nodata(minute: int) -> list[Event]:
+        events = answered(minute, Provenance.NATIVE)
+        for one in events:
+            one.is_nodata = True
+        return events
+
+    native, made = Provenance.NATIVE, Provenance.DNS64
+    minutes = [answered(0, native), nodata(1), *(answered(m, made) for m in range(2, 9))]
+    assert told(minutes) == []
+
+
+def alias(minute: int, *, stale: int = 0, failed: int = 0) -> list[Event]:
+    out = []
+    for number in range(20):
+        provenance = Provenance.ALIAS
+        if number < stale:
+            provenance |= Provenance.STALE
+        out.append(
+            query(minute, number, "2001:db8::53", f"s{number}.shop.example.",
+                  role=Role.AUTHORITATIVE, zone="shop.example.", provenance=provenance,
+                  ede=22 if stale <= number < stale + failed else None)
+        )  # fmt: skip
+    return out
+
+
+def test_alias_answers_that_are_stale_or_fail_are_a_signal_of_their_zone() -> None:
+    said = told(alias(m, stale=5 * (2 <= m < 6)) for m in range(25))
+    assert [(one.key, one.state, one.cause) for one in said] == [
+        ("alias-failing/authoritative/shop.example.", State.OPEN, "stale"),
+        ("alias-failing/authoritative/shop.example.", State.CLOSED, ""),
+    ]
+    assert said[0].evidence
+    (failed,) = told(alias(m, failed=10) for m in range(3))
+    assert failed.cause == "failed"
+
+
+def test_one_stale_alias_answer_in_many_is_none() -> None:
+    assert told(alias(m, stale=1) for m in range(10)) == []
+
+
+def member(address: str, *, is_healthy: bool, since: float = 0.0) -> dict[str, Any]:
+    return {
+        "pool": "www", "address": address, "is_healthy": is_healthy, "since": since,
+        "checked_at": since, "took_ms": 1.0, "detail": "refused",
+    }  # fmt: skip
+
+
+def standing(**over: Any) -> dict[str, Any]:
+    return {"pools": [], "zones": [], "secondaries": [], "refused": {}, **over}
+
+
+def test_a_pool_without_a_healthy_ipv6_member_is_a_signal_and_ends_with_the_first() -> None:
+    watch = Watch()
+    four = member("192.0.2.1", is_healthy=True)
+    down = standing(pools=[member("2001:db8::1", is_healthy=False, since=900), four])
+    (opened,) = watch.judge_standing(down, 1000)
+    assert (opened.key, opened.since, opened.state) == ("pool-down/www/ipv6", 900, State.OPEN)
+    assert opened.compared == "IPv4: 1 of 1 healthy"
+    assert watch.judge_standing(down, 1005) == []
+    well = standing(pools=[member("2001:db8::1", is_healthy=True, since=1100), four])
+    (over,) = watch.judge_standing(well, 1100)
+    assert over.state is State.CLOSED
+
+
+def test_a_member_that_turns_again_and_again_is_a_signal() -> None:
+    watch = Watch()
+    said = []
+    for turn in range(8):
+        one = member("2001:db8::1", is_healthy=turn % 2 == 0, since=1000.0 + 60 * turn)
+        other = member("2001:db8::2", is_healthy=True)
+        said += watch.judge_standing(standing(pools=[one, other]), 1000 + 60 * turn)
+    assert [one.kind for one in said] == ["pool-flapping"]
+    quiet = standing(pools=[member("2001:db8::1", is_healthy=True, since=1420.0)])
+    assert [one.state for one in watch.judge_standing(quiet, 9000)] == [State.CLOSED]
+
+
+def test_signatures_that_end_soon_are_a_signal_and_ended_ones_another_cause() -> None:
+    watch = Watch()
+    zones = [
+        {"zone": "a.example.", "serial": 1, "signature_expires_at": 1_000_000},
+        {"zone": "b.example.", "serial": 1},
+    ]
+    assert watch.judge_standing(standing(zones=zones), 1_000_000 - 4 * 86_400) == []
+    (soon,) = watch.judge_standing(standing(zones=zones), 1_000_000 - 7200)
+    assert (soon.key, soon.cause) == ("signature-expiry/a.example.", "not renewed")
+    assert "in 2 hours" in soon.summary
+    (ended,) = watch.judge_standing(standing(zones=zones), 1_000_100)
+    assert ended.cause == "expired"
+    zones[0]["signature_expires_at"] = 3_000_000
+    (over,) = watch.judge_standing(standing(zones=zones), 1_000_200)
+    assert over.state is State.CLOSED
+
+
+def test_a_secondary_that_no_primary_answers_for_is_a_signal() -> None:
+    def behind(age_s: float, **over: Any) -> dict[str, Any]:
+        made = {"zone": "a.example.", "serial": 1, "is_expired": False,
+                "refreshed_at": 10_000_000 - age_s, "expires_at": 10_000_000 - age_s + 1_000_000}  # fmt: skip
+        return standing(secondaries=[made | over])
+
+    assert Watch().judge_standing(behind(1000), 10_000_000) == []
+    (found,) = Watch().judge_standing(behind(300_000), 10_000_000)
+    assert (found.key, found.since) == ("secondary-behind/a.example.", 9_700_000)
+    (found,) = Watch().judge_standing(behind(2_000_000, is_expired=True), 10_000_000)
+    assert found.cause == "expired"
+    (found,) = Watch().judge_standing(behind(0, refreshed_at=0.0, expires_at=None), 10_000_000)
+    assert found.since == 10_000_000
+
+
+def test_a_refused_version_is_a_signal() -> None:
+    (found,) = Watch().judge_standing(standing(refused={"a.example.": "line 3: no"}), 1000)
+    assert (found.key, found.evidence) == ("zone-refused/a.example.", ("line 3: no",))
+
+
+def test_what_was_open_when_the_watch_ended_is_closed_by_the_next() -> None:
+    before = Signal("client-retry", "recursive/family", State.OPEN, START_S, "x")
+    pool = Signal("pool-down", "www/ipv6", State.OPEN, START_S, "x")
+    watch = Watch()
+    watch.resume([before, pool])
+    (over,) = watch.judge_standing(standing(), START_S)
+    assert over.key == pool.key
+    said = told((asked(m) for m in range(15)), watch)
+    assert [(one.key, one.state) for one in said] == [(before.key, State.CLOSED)]
+
+
+def test_a_client_that_is_no_address_harms_nothing() -> None:
+    events = [query(0, n, "1.2.3.4.5", "a.example.", rcode=2) for n in range(50)]
+    assert told([events, [], []]) == []
+
+
+def test_what_varies_much_needs_more_to_be_unusual() -> None:
+    assert above_usual(20, [5, 5, 5, 5]) > 5
+    assert above_usual(20, [0, 0, 0, 30]) < 2
