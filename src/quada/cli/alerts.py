@@ -92,7 +92,8 @@ def test(
     import asyncio
 
     from quada.config.load import read_settings
-    from quada.server.watching import send
+    from quada.server.plan import check_receivers
+    from quada.server.receivers import send
 
     with faults_exit():
         try:
@@ -101,6 +102,7 @@ def test(
             raise ConfigFault(f"cannot read it: {error.strerror}", place=str(config)) from error
         if not settings.alert_receiver:
             raise ConfigFault("no receivers are configured", place="alert_receiver")
+        check_receivers(settings.alert_receiver)
         now_s = int(time.time())
         body = {
             "what": "test", "kind": "test", "key": "test/test", "scope": "test", "number": 0,

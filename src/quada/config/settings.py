@@ -80,9 +80,23 @@ class ReceiverSection:
     """One receiver of alerts, `[[alert_receiver]]`."""
 
     name: str = setting("", "Its name.")
-    kind: str = setting("webhook", "What it is.", choices=("webhook", "alertmanager"))
-    url: str = setting("", "Where to POST; Alertmanager's base URL.")
-    secret: str = setting("", "Signs webhook bodies (HMAC-SHA256); never shown or logged.")
+    kind: str = setting(
+        "webhook", "What it is.", choices=("webhook", "alertmanager", "email", "command")
+    )
+    url: str = setting(
+        "",
+        "Where to POST; Alertmanager's base URL; for mail smtp://[::1]:25, smtp+starttls:// or"
+        " smtps://.",
+    )
+    secret: str = setting(
+        "", "Signs webhook bodies (HMAC-SHA256); for mail the password. Never shown or logged."
+    )
+    to: tuple[str, ...] = setting((), "Mail: addresses to send to.")
+    sender: str = setting("", "Mail: address it is from.")
+    user: str = setting("", "Mail: name to log in as; empty does not.")
+    command: tuple[str, ...] = setting(
+        (), "Command: program and arguments, no shell; the alert is JSON on its standard input."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

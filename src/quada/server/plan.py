@@ -10,7 +10,8 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import quada.wire.names as names
 from quada.authority import AliasSettings, AuthoritySettings
@@ -24,9 +25,17 @@ from quada.wire.faults import ConfigFault
 from quada.wire.limit import LimitSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from quada.config.settings import AuthoritySection, LogSection, PoolSection, Settings
+    from quada.config.settings import (
+        AuthoritySection,
+        LogSection,
+        PoolSection,
+        ReceiverSection,
+        Settings,
+    )
+
+MAIL_PORTS: Final = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
 
 class Address(NamedTuple):
@@ -191,6 +200,7 @@ def read_address(text: str, default_port: int = 53) -> Address:
 def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = False) -> Plan:
     """Work out a plan. Raises: ConfigFault for what cannot be."""
     authority, resolver = settings.authority, settings.resolver
+    check_receivers(settings.alert_receiver)
     zones = []
     for number, section in enumerate((*settings.zone, *_in_directories(authority))):
         if not section.name:
@@ -334,3 +344,26 @@ def _log_source(section: LogSection) -> LogSource:
     source = LogSource(section.name or section.path, section.path, section.format, section.role)
     source.check()
     return source
+
+
+def check_receivers(receivers: Sequence[ReceiverSection]) -> None:
+    """Raise ConfigFault for a receiver that could never be sent anything."""
+    seen = set()
+    for number, one in enumerate(receivers):
+        place = f"alert_receiver[{number}]"
+        if not one.name or one.name in seen:
+            raise ConfigFault("a receiver needs a name of its own", place=f"{place}.name")
+        seen.add(one.name)
+        if one.kind == "command":
+            if not one.command:
+                raise ConfigFault("there is no command", place=f"{place}.command")
+            continue
+        url = urlsplit(one.url)
+        known = MAIL_PORTS if one.kind == "email" else ("http", "https")
+        if url.scheme not in known or not url.hostname:
+            raise ConfigFault(
+                f"{one.url!r} is not where {one.kind} can go", place=f"{place}.url",
+                remedy=f"begin with {' or '.join(f'{scheme}://' for scheme in known)}",
+            )  # fmt: skip
+        if one.kind == "email" and not (one.to and one.sender):
+            raise ConfigFault("mail needs somebody to go to, and a sender", place=f"{place}.to")

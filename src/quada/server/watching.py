@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import structlog
 
 import quada.server.control as control
+from quada.server.receivers import send
 from quada.store.alerts import AlertStore
 from quada.telemetry.signals import Signal, State, Watch
 from quada.wire.faults import ReachFault
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _JUDGE_S: Final = 5.0
-_RECEIVER_S: Final = 5.0
 _BACKOFF_S: Final = 10
 _BACKOFF_MAX_S: Final = 3600
 _TRIES_MAX: Final = 50
@@ -137,44 +133,3 @@ class Watcher:
                 log.warning("alert not delivered", receiver=name, why=why, again_in_s=wait_s)
                 return
             self._store.delivered(one.number)
-
-
-async def send(receiver: ReceiverSection, body: dict[str, Any]) -> str:
-    """Send a message to a receiver; gives why it was not taken, empty where it was."""
-    headers = {"Content-Type": "application/json"}
-    payload: Any = body
-    url = receiver.url
-    if receiver.kind == "alertmanager":
-        url = f"{url.rstrip('/')}/api/v2/alerts"
-        payload = [alertmanager_data(body)]
-    octets = json.dumps(payload).encode()
-    if receiver.secret:
-        # As others sign webhooks: the receiver computes the same over the body it got.
-        made = hmac.new(receiver.secret.encode(), octets, hashlib.sha256).hexdigest()
-        headers["X-Quada-Signature"] = f"sha256={made}"
-    try:
-        async with asyncio.timeout(_RECEIVER_S):
-            async with httpx.AsyncClient(trust_env=False) as client:
-                answer = await client.post(url, content=octets, headers=headers)
-    except TimeoutError:
-        return f"no answer within {_RECEIVER_S:.0f} s"
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return str(error) or type(error).__name__
-    return "" if answer.status_code < 300 else f"status {answer.status_code}"
-
-
-def alertmanager_data(body: dict[str, Any]) -> dict[str, Any]:
-    """Give an alert as Alertmanager's API v2 takes it."""
-    starts = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(body["opened_at"]))
-    made: dict[str, Any] = {
-        "labels": {"alertname": body["kind"], "scope": body.get("scope", ""), "service": "quada"},
-        "annotations": {
-            "summary": body.get("summary", ""),
-            "description": f"{body.get('compared', '')} {body.get('where', '')}".strip(),
-            "next": body.get("next_command", ""),
-        },
-        "startsAt": starts,
-    }
-    if body.get("closed_at"):
-        made["endsAt"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(body["closed_at"]))
-    return made
