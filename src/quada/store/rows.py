@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING, Any, Final
 import dns.rcode
 import dns.rdatatype
 
-from quada.telemetry.event import Cause, provenance_names
+from quada.telemetry.event import (
+    Cause,
+    Event,
+    Kind,
+    Provenance,
+    Role,
+    Validation,
+    provenance_names,
+)
 from quada.telemetry.rollup import PREFIX_V4_BITS, PREFIX_V6_BITS, prefix_of
+from quada.wire.ask import Transport
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from quada.telemetry.event import Event
     from quada.telemetry.rollup import Minute
 
 Row = tuple[Any, ...]
@@ -67,6 +75,40 @@ def event_rows(events: Iterable[Event], show_client: Callable[[str], str]) -> li
         )
         for e in events
     ]  # fmt: skip
+
+
+def event_of(row: Row) -> Event:
+    """Make an event of a row of `events`."""
+    (
+        _, at_ns, kind, role, source, client, client_port, _, transport, qname, qtype, rcode,
+        nodata, is_do, ede, validation, provenance, cause, zone, duration_us, response_octets,
+        answer_count, upstream_family, flags, weight, detail,
+    ) = row  # fmt: skip
+    return Event(
+        at_ns=at_ns, kind=Kind[kind.upper()], role=Role[role.upper()] if role else None,
+        source=source or "", client=client, client_port=client_port,
+        transport=Transport[transport.upper()] if transport else None, qname=qname,
+        qtype=_number(qtype), rcode=None if rcode is None else int(dns.rcode.from_text(rcode)),
+        is_nodata=nodata, is_do=is_do, ede=ede,
+        validation=Validation[validation.upper()] if validation else None,
+        provenance=_provenance(provenance), cause=Cause[cause.upper()] if cause else None,
+        zone=zone, duration_us=duration_us, response_octets=response_octets,
+        answer_count=answer_count, upstream_family=upstream_family, flags=flags or 0,
+        weight=weight or 1, detail=detail or "",
+    )  # fmt: skip
+
+
+def _number(qtype: str | None) -> int | None:
+    return None if qtype is None else int(dns.rdatatype.from_text(qtype))
+
+
+def _provenance(text: str | None) -> Provenance | None:
+    if not text:
+        return None
+    found = Provenance(0)
+    for name in text.split("+"):
+        found |= Provenance[name.upper()]
+    return found
 
 
 def rollup_rows(minutes: Iterable[Minute]) -> tuple[list[Row], list[Row]]:

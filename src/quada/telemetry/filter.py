@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import dns.rcode
 import dns.rdatatype
@@ -21,18 +21,33 @@ from quada.wire.ask import Transport
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _WORDS_MAX: Final = 64
 _REMEDY: Final = "see `quada tail --help`: a type, an rcode, from PREFIX, zone NAME, name GLOB, ..."
 _RCODES: Final = {dns.rcode.to_text(dns.rcode.Rcode.make(n)).lower(): n for n in range(12)}
 
 
+class Term(NamedTuple):
+    """One word of a filter: its kind, itself, its value where it takes one, its test."""
+
+    kind: str
+    word: str
+    value: str
+    is_not: bool
+    test: Callable[[Event], bool]
+
+
 def read_filter(words: Sequence[str]) -> Callable[[Event], bool]:
     """Read a filter. Raises: ConfigFault, naming the word."""
+    return make_filter(read_terms(words))
+
+
+def read_terms(words: Sequence[str]) -> list[Term]:
+    """Read the words of a filter. Raises: ConfigFault, naming the word."""
     if len(words) > _WORDS_MAX:
         raise ConfigFault("the filter has too many words", place="filter")
-    groups: dict[str, list[Callable[[Event], bool]]] = {}
+    terms = []
     left = iter(words)
     for word in left:
         low = word.lower().strip(",")
@@ -41,18 +56,27 @@ def read_filter(words: Sequence[str]) -> Callable[[Event], bool]:
         is_not = low == "not"
         if is_not:
             low = _next(left, "not").lower()
-        kind, test = _test(low, left)
-        if is_not:
-            groups[f"not {kind} {len(groups)}"] = [_negated(test)]
+        value = _next(left, low) if low in _TAKES_VALUE else ""
+        kind, test = _test(low, value)
+        terms.append(Term(kind, low, value, is_not, test))
+    return terms
+
+
+def make_filter(terms: Iterable[Term]) -> Callable[[Event], bool]:
+    """Make one test of terms: those of one kind are alternatives, and each `not` must hold."""
+    groups: dict[str, list[Callable[[Event], bool]]] = {}
+    for number, term in enumerate(terms):
+        if term.is_not:
+            groups[f"not {number}"] = [_negated(term.test)]
         else:
-            groups.setdefault(kind, []).append(test)
+            groups.setdefault(term.kind, []).append(term.test)
     tests = list(groups.values())
     return lambda event: all(any(test(event) for test in group) for group in tests)
 
 
-def _test(word: str, left: Iterator[str]) -> tuple[str, Callable[[Event], bool]]:
+def _test(word: str, value: str) -> tuple[str, Callable[[Event], bool]]:
     if word in _TAKES_VALUE:
-        return word, _TAKES_VALUE[word](_next(left, word))
+        return word, _TAKES_VALUE[word](value)
     if word in _RCODES:
         number = _RCODES[word]
         if word == "noerror":
@@ -108,7 +132,10 @@ def _from(text: str) -> Callable[[Event], bool]:
     def test(event: Event) -> bool:
         if event.client is None:
             return False
-        address = ipaddress.ip_address(event.client.partition("%")[0])
+        try:
+            address = ipaddress.ip_address(event.client.partition("%")[0])
+        except ValueError:  # hashed, or never one
+            return False
         return address.version == network.version and address in network
 
     return test
