@@ -174,16 +174,20 @@ def import_file(
     role: Annotated[str, typer.Option(help="authoritative or recursive.")] = "",
     source: Annotated[str, typer.Option(help="What to call it in events.")] = "",
     clients: Annotated[
-        str, typer.Option(help="What to store of addresses: whole, truncated or hashed.")
-    ] = "whole",
+        str,
+        typer.Option(
+            help="What to store of addresses: whole, truncated or hashed; as the server does."
+        ),
+    ] = "",
     state_dir: StateDir = Path("var"),
 ) -> None:
     """Store the events of a file that is not followed. A file imported twice is stored twice."""
-    from quada.store.events import EventStore, Policy
+    from quada.store.events import EventStore, Policy, settled_clients
 
     with faults_exit():
+        kept = clients or settled_clients(state_dir / "history")
         # What is to go is for the server to say, not for an import.
-        store = EventStore(state_dir / "history", Policy(2**40, 2**62, clients))
+        store = EventStore(state_dir / "history", Policy(2**40, 2**62, kept))
         events: list[Event] = []
 
         def put() -> None:
@@ -206,7 +210,7 @@ def import_file(
         put()
         typer.echo(
             f"{parser.line_count} lines, {parser.event_count} events stored,"
-            f" {parser.unknown_count} not understood"
+            f" {parser.unknown_count} not understood; addresses {kept}"
         )
 
 

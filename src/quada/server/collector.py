@@ -71,6 +71,7 @@ class Collector:
         self._per_second = per_second
         self._subscribers = list(subscribers)
         self._store = EventStore(history, policy or Policy())
+        self._store.settle()
         self._sources: dict[str, FileSource | TapSource | RingSource] = {}
         self._running: dict[str, LogSource] = {}
         self._buffer: list[Event] = []

@@ -88,6 +88,14 @@ class EventStore:
             self._commit(number, kept, {**manifest["positions"], **positions})
             self._remove(set(segments) - set(kept))
 
+    def settle(self) -> None:
+        """Make this one's policy for client addresses that of whoever else writes here."""
+        with _disk(self._directory), self._locked():
+            manifest = self._manifest()
+            if manifest.get("clients") != self._policy.clients:
+                manifest["clients"] = self._policy.clients
+                self._replace(manifest)
+
     def positions(self) -> dict[str, Any]:
         """Give the positions that the last commits stored, by source."""
         found: dict[str, Any] = self._manifest()["positions"]
@@ -211,12 +219,13 @@ class EventStore:
         return whole
 
     def _commit(self, number: int, segments: list[Segment], positions: Mapping[str, Any]) -> None:
+        self._replace(
+            self._manifest() | {"sequence": number, "segments": segments, "positions": positions}
+        )
+
+    def _replace(self, manifest: dict[str, Any]) -> None:
         with replacing(self._directory / "manifest.json") as file:
-            json.dump(
-                {"version": _VERSION, "sequence": number, "segments": segments,
-                 "positions": positions},
-                file,
-            )  # fmt: skip
+            json.dump(manifest, file)
         _sync(self._directory)
 
     def _remove(self, segments: set[Segment]) -> None:
@@ -235,6 +244,22 @@ class EventStore:
         with (self._directory / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def settled_clients(directory: Path) -> str:
+    """Give the server's policy for client addresses; whole where no server has run here.
+
+    Raises: DataFault for a store that cannot be read.
+    """
+    try:
+        found = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+        return str(found.get("clients", "whole"))
+    except FileNotFoundError:
+        return "whole"
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataFault(
+            f"the manifest cannot be read: {error}", place=str(directory / "manifest.json")
+        ) from error
 
 
 def ask(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quada.store.events as store_events
-from quada.store.events import EventStore, Policy, ask
+from quada.store.events import EventStore, Policy, ask, settled_clients
 from quada.telemetry.event import Cause, Event, Kind, Provenance, Role, Validation
 from quada.wire.ask import Transport
 from quada.wire.faults import ConfigFault, ReachFault
@@ -163,3 +163,39 @@ def test_no_text_and_no_time_stops_the_store(
 def _filled(place: Path) -> Path:
     EventStore(place).put([_event()], {}, NOW)
     return place
+
+
+def test_an_import_stores_addresses_as_the_server_does(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    history = tmp_path / "history"
+    EventStore(history, Policy(clients="truncated")).settle()
+    log = tmp_path / "c.log"
+    log.write_text(
+        '[INFO] [2001:db8:1:2::9]:50759 - 2 "AAAA IN h.example. udp 41 false 1232" NOERROR qr 68 0.0009s\n'
+    )
+
+    def stored(*options: str) -> tuple[str, str]:
+        words = ["logs", "import", str(log), "--format", "coredns", "--state-dir", str(tmp_path)]
+        said = subprocess.run(
+            [sys.executable, "-m", "quada", *words, *options],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        rows = ask(history, "SELECT client FROM events ORDER BY at_ns DESC")[1]
+        return rows[0][0], said
+
+    assert stored()[0] == "2001:db8:1:2::"
+    assert settled_clients(history) == "truncated"
+    assert stored("--clients", "whole")[0] == "2001:db8:1:2::9"
+    assert settled_clients(history) == "truncated"
+    EventStore(history, Policy(clients="hashed")).settle()
+    client, said = stored()
+    assert len(client) == 32
+    assert "addresses hashed" in said
+
+
+def test_where_no_server_ran_an_import_stores_whole_addresses(tmp_path: Path) -> None:
+    assert settled_clients(tmp_path) == "whole"

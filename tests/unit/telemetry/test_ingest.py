@@ -239,3 +239,26 @@ def test_a_compressed_log_is_read(tmp_path: Path) -> None:
     follower = Follower(path)
     assert follower.take() == ["one", "two"]
     follower.close()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.from_regex(r"[A-Za-z-]{1,8}", fullmatch=True), st.text("ab=| {}[]:.\\'0", max_size=9)
+        )
+    )
+)
+def test_pdns_pairs_are_the_same_by_the_quick_way_and_the_sure_one(pairs) -> None:
+    from quada.telemetry.ingest.others import _PAIR, _QUOTED, _pairs
+
+    line = "Nov 20 21:00:00 host pdns_recursor[7]: " + " ".join(
+        f'{key}="{value.replace(chr(92), chr(92) * 2)}"' for key, value in pairs
+    )
+    assert _pairs(line) == {k: _QUOTED.sub(r"\1", v) for k, v in _PAIR.findall(line)} == dict(pairs)
+
+
+def test_a_quote_in_a_pdns_name_does_not_end_it() -> None:
+    (event,) = parse(
+        "pdns-recursor", r'msg="Answer" qname="a\" rcode=\"5.example" qtype="AAAA" rcode="0"'
+    )
+    assert event.rcode == 0

@@ -160,38 +160,51 @@ class PdnsRecursorParser(Parser):
         """Parse one line."""
         if 'msg="' not in line:
             return "pdns_recursor" in line or "PowerDNS" in line
-        pairs = {key: _QUOTED.sub(r"\1", value) for key, value in _PAIR.findall(line)}
-        if "qname" not in pairs or "qtype" not in pairs:
-            return True
-        if pairs.get("msg") not in ("Answer", "Question answered from packet cache", "Question"):
-            return True
-        if pairs["msg"] == "Question":
-            return True  # its answer follows
-        address, _, port = pairs.get("remote", "").rpartition(":")
-        state = pairs.get("validationState", "")
+        pairs = _pairs(line)
+        qname, qtype = pairs.get("qname"), pairs.get("qtype")
+        if qname is None or qtype is None or pairs.get("msg") not in _ANSWERS:
+            return True  # of the server itself, or a question whose answer follows
+        get = pairs.get
+        address, _, port = get("remote", "").rpartition(":")
+        state = get("validationState", "")
         is_bogus = state.startswith("Bogus")
-        rcode = int(pairs["rcode"]) if pairs.get("rcode", "").isdigit() else None
-        answers = pairs.get("answers", "")
-        stamp = pairs.get("ts", "")
+        rcode = int(pairs["rcode"]) if get("rcode", "").isdigit() else None
+        answers, stamp, took = get("answers", ""), get("ts", ""), get("totms")
+        cause = None
+        if is_bogus:
+            cause = Cause.VALIDATION
+        elif rcode == codes.SERVFAIL:
+            cause = Cause.REACHABILITY if get("timeouts", "0") != "0" else Cause.UNKNOWN
         out.append(
             Event(
                 at_ns=int(float(stamp) * 1e9) if stamp.replace(".", "").isdigit() else now_ns,
                 role=self.role, source=self.source,
                 client=address.strip("[]").lower() or None,
                 client_port=int(port) if port.isdigit() else None,
-                transport=_TRANSPORTS.get(pairs.get("proto", "")),
-                qname=name_of(pairs["qname"]), qtype=type_of(pairs["qtype"]),
+                transport=_TRANSPORTS.get(get("proto", "")),
+                qname=name_of(qname), qtype=type_of(qtype),
                 rcode=codes.SERVFAIL if is_bogus else rcode,
                 is_nodata=rcode == 0 and answers == "0" if answers.isdigit() else None,
-                validation=_STATES.get(state.partition(" ")[0]),
-                cause=Cause.VALIDATION if is_bogus
-                else Cause.REACHABILITY if rcode == 2 and pairs.get("timeouts", "0") != "0"
-                else Cause.UNKNOWN if rcode == 2 else None,
-                duration_us=int(float(pairs["totms"]) * 1000) if "totms" in pairs else None,
+                validation=_STATES.get(state.partition(" ")[0]), cause=cause,
+                duration_us=None if took is None else int(float(took) * 1000),
                 detail=state if is_bogus else "",
             )
         )  # fmt: skip
         return True
+
+
+_ANSWERS: Final = ("Answer", "Question answered from packet cache")
+
+
+def _pairs(line: str) -> dict[str, str]:
+    """Split key="value" pairs. Quotes in a value are escaped: a line without a backslash has none,
+    and its every second part is a value."""
+    if "\\" in line:
+        return {key: _QUOTED.sub(r"\1", value) for key, value in _PAIR.findall(line)}
+    parts = line.split('"')
+    # Before a key comes a blank, before the first also whatever carried the line.
+    keys = [part.rpartition(" ")[2][:-1] for part in parts[:-1:2]]
+    return dict(zip(keys, parts[1::2], strict=False))
 
 
 _STATES: Final = {"Secure": Validation.SECURE, "Insecure": Validation.INSECURE,
