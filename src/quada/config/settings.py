@@ -60,6 +60,22 @@ class LogSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSection:
+    """Events handed on to another program, `[[event_output]]` (see docs/events.md)."""
+
+    name: str = setting("", "What its counts and complaints call it.")
+    kind: str = setting(
+        "json", "Their form: JSON lines, dnstap, OTLP logs.", choices=("json", "dnstap", "otlp")
+    )
+    to: str = setting(
+        "",
+        "JSON lines: a file, `tcp://[::1]:6000` or `unix:/run/x.sock`; dnstap: the last two; OTLP:"
+        " `http://[::1]:4318/v1/logs`.",
+    )
+    filter: str = setting("", "Only events that fit, in the words of `quada tail`.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignalSection:
     """The watch over events: signals and alerts (see docs/signals.md)."""
 
@@ -317,4 +333,5 @@ class Settings:
     key: tuple[KeySection, ...] = setting((), "TSIG keys.")
     pool: tuple[PoolSection, ...] = setting((), "Pools.")
     logs: tuple[LogSection, ...] = setting((), "Logs of other servers.")
+    event_output: tuple[OutputSection, ...] = setting((), "Outputs of events.")
     alert_receiver: tuple[ReceiverSection, ...] = setting((), "Receivers of alerts.")

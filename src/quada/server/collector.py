@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from quada.server.outputs import Output
     from quada.server.plan import Plan
     from quada.telemetry.event import Event
 
@@ -237,14 +238,25 @@ async def collect(plan: Plan, metrics_sockets: Sequence[socket.socket] = ()) -> 
         )  # fmt: skip
         collector.subscribe(watcher.feed)
         beside.append(asyncio.create_task(watcher.run(until)))
+    outputs: list[Output] = []
+    if plan.settings.event_output:
+        from quada.server.outputs import make_output
+
+        for section in plan.settings.event_output:
+            outputs.append(make_output(section, settings.clients, plan.history_dir / "address.key"))
+            collector.subscribe(outputs[-1].feed)
     if metrics_sockets:
         from quada.server.metrics import Exposition, serve_metrics
 
-        exposition = Exposition(collector, watcher, plan.control_path)
+        exposition = Exposition(collector, watcher, plan.control_path, outputs)
         collector.subscribe(exposition.meter.feed)
         beside.append(asyncio.create_task(serve_metrics(exposition, metrics_sockets, until)))
+    # Outputs end after the collector, with what it saw last.
+    is_over = asyncio.Event()
+    sending = [asyncio.create_task(output.run(is_over)) for output in outputs]
     await collector.run(until)
-    await asyncio.gather(*beside)
+    is_over.set()
+    await asyncio.gather(*beside, *sending)
 
 
 def read_sources(history: Path) -> list[LogSource]:

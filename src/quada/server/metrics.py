@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
 
     from quada.server.collector import Collector
+    from quada.server.outputs import Output
     from quada.server.watching import Watcher
 
     Message = MutableMapping[str, Any]
@@ -46,11 +47,18 @@ _BOUNDS: Final = [*(repr(bound) for bound in BUCKETS_S), "+Inf"]
 class Exposition(PrometheusCollector):
     """All metrics at the moment of a scrape."""
 
-    def __init__(self, collector: Collector, watcher: Watcher | None, control_path: Path) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        watcher: Watcher | None,
+        control_path: Path,
+        outputs: Sequence[Output] = (),
+    ) -> None:
         self.meter = Meter()
         self._collector = collector
         self._watcher = watcher
         self._control_path = control_path
+        self._outputs = outputs
         self._status: dict[str, Any] | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -99,6 +107,8 @@ class Exposition(PrometheusCollector):
                 (n,): one.get("unknown", 0) for n, one in named.items()
             },
             "quada_log_trouble": {(n,): bool(one["trouble"]) for n, one in named.items()},
+            "quada_output_events_total": {(o.name,): o.sent_count for o in self._outputs},
+            "quada_output_events_lost_total": {(o.name,): o.lost_count for o in self._outputs},
             "quada_supervisor_up": {(): self._status is not None},
         }
         if self._watcher is not None:

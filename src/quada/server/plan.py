@@ -18,6 +18,7 @@ from quada.authority import AliasSettings, AuthoritySettings
 from quada.authority.pool import Check, Member, Policy, Pool, Probe
 from quada.config.settings import ZoneSection
 from quada.telemetry.event import Role
+from quada.telemetry.filter import read_filter
 from quada.telemetry.ingest import make_parser
 from quada.transport.tcp import StreamLimits
 from quada.wire.ask import Endpoint, Transport
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from quada.config.settings import (
         AuthoritySection,
         LogSection,
+        OutputSection,
         PoolSection,
         ReceiverSection,
         Settings,
@@ -155,6 +157,7 @@ class Plan:
         """Whether anybody wants what the collector gathers."""
         events = self.settings.events
         wants = bool(events.history_days or events.jsonl or self.metrics_listen)
+        wants = wants or bool(self.settings.event_output)
         return wants or self.settings.signals.on or bool(self.settings.logs)
 
     @property
@@ -201,6 +204,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
     """Work out a plan. Raises: ConfigFault for what cannot be."""
     authority, resolver = settings.authority, settings.resolver
     check_receivers(settings.alert_receiver)
+    check_outputs(settings.event_output)
     zones = []
     for number, section in enumerate((*settings.zone, *_in_directories(authority))):
         if not section.name:
@@ -367,3 +371,24 @@ def check_receivers(receivers: Sequence[ReceiverSection]) -> None:
             )  # fmt: skip
         if one.kind == "email" and not (one.to and one.sender):
             raise ConfigFault("mail needs somebody to go to, and a sender", place=f"{place}.to")
+
+
+def check_outputs(outputs: Sequence[OutputSection]) -> None:
+    """Raise ConfigFault for an output that could never be sent anything."""
+    seen = set()
+    for number, one in enumerate(outputs):
+        place = f"event_output[{number}]"
+        if not one.name or one.name in seen:
+            raise ConfigFault("an output needs a name of its own", place=f"{place}.name")
+        seen.add(one.name)
+        is_stream = one.to.startswith(("unix:", "tcp://"))
+        is_http = one.to.startswith(("http://", "https://"))
+        fits = {"otlp": is_http, "dnstap": is_stream}.get(one.kind, bool(one.to) and not is_http)
+        if not fits:
+            raise ConfigFault(
+                f"{one.to!r} is not where {one.kind} can go", place=f"{place}.to",
+                remedy="see `quada config explain event_output`",
+            )  # fmt: skip
+        if one.to.startswith("tcp://"):
+            read_address(one.to.removeprefix("tcp://"), 6000)
+        read_filter(one.filter.split())
