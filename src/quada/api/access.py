@@ -9,7 +9,9 @@ from quada.wire.faults import DataFault, PeerFault
 
 ADMIN: Final = "admin"
 READ: Final = "read"
+AGENT: Final = "agent"
 _RECORDS: Final = "records:"
+_SCOPES: Final = "read, records:ZONE, agent or admin"
 
 
 class Unauthenticated(PeerFault):
@@ -28,7 +30,7 @@ class Caller(NamedTuple):
     """Who calls, from where, and what they may do.
 
     Scopes: `admin` may do all; `read` may see every zone; `records:ZONE` may see and change one
-    zone's records.
+    zone's records; `agent` may call in as a vantage point, and nothing else.
     """
 
     who: str
@@ -74,10 +76,8 @@ def zone_of(scope: str) -> bytes | None:
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
     """Give scopes back. Raises: DataFault for one that means nothing."""
     for scope in scopes:
-        if scope not in (ADMIN, READ) and zone_of(scope) is None:
-            raise DataFault(
-                f"{scope!r} is no scope", place="scope", remedy="read, records:ZONE or admin"
-            )
+        if scope not in (ADMIN, READ, AGENT) and zone_of(scope) is None:
+            raise DataFault(f"{scope!r} is no scope", place="scope", remedy=_SCOPES)
     if not scopes:
-        raise DataFault("no scope is given", place="scope", remedy="read, records:ZONE or admin")
+        raise DataFault("no scope is given", place="scope", remedy=_SCOPES)
     return scopes

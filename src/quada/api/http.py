@@ -14,6 +14,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+import quada.api.agents as agents
 import quada.api.dnsimple as dnsimple
 import quada.api.dnssec as dnssec
 import quada.api.externaldns as externaldns
@@ -147,6 +148,7 @@ def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int)
         app.include_router(make(operations, gate), responses=problem.OTHERS_RESPONSES)
     app.include_router(own.make_router(operations, gate), responses=problem.RESPONSES)
     app.include_router(dnssec.make_router(operations, gate, state_dir))
+    app.include_router(agents.make_router(gate), responses=problem.RESPONSES)
     app.include_router(problem.make_router())
     for kind in (Fault, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, problem.show)

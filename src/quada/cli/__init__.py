@@ -15,6 +15,7 @@ import typer
 from quada import __version__
 
 VERBS = {
+    "agent": "agent",
     "acme": "acme",
     "alerts": "alerts",
     "check": "check",

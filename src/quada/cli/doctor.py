@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import typer
 import typer.core
 
+from quada.cli.elsewhere import LOCAL, Elsewhere, matrix_data, print_matrix, read_secret
 from quada.cli.judged import finding_data, junit, print_judged, read_profile
 from quada.cli.link import link
 from quada.cli.output import FOUND, faults_exit, print_json
@@ -21,7 +22,7 @@ from quada.doctor.picture import dependencies, timeline
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from quada.doctor import Finding
     from quada.wire.ask import Ask, Outcome
@@ -75,6 +76,17 @@ def doctor(
     findings: Annotated[
         bool, typer.Option("--findings", help="Print the reference of all findings.")
     ] = False,
+    server: Annotated[
+        str, typer.Option(help="URL of a quada server: look from its agents too.")
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with a token of the scope `admin` there.")
+    ] = None,
+    ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
+    vantage: Annotated[
+        list[str] | None,
+        typer.Option(help="Only from this vantage point: `local` or an agent. Repeatable."),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show what passes too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -86,6 +98,18 @@ def doctor(
     with faults_exit(as_json=as_json):
         if findings:
             typer.echo(reference(), nl=False)
+            return
+        severities = read_profile(read_text(profile), str(profile)) if profile else {}
+        ranges = LAB_RANGES if lab else frozenset()
+        if server:
+            _from_everywhere(
+                Elsewhere(server, read_secret(token_file), ca_file),
+                vantage or [], absolute(name), lambda: make_observer(
+                    root_hints, trust_anchor, _given(absolute(name), ns or [])
+                ),
+                lambda seen: profiled(judge(seen, ignores=ranges), severities),
+                every=every, as_json=as_json,
+            )  # fmt: skip
             return
         if replay is not None:
             seen = read_observation(read_text(replay), str(replay))
@@ -101,8 +125,7 @@ def doctor(
         if unknown:
             known = ", ".join(dict.fromkeys(rule.group for rule in RULES.values()))
             raise ConfigFault(f"there is no group {unknown.pop()}", place="--only", remedy=known)
-        severities = read_profile(read_text(profile), str(profile)) if profile else {}
-        judged = profiled(judge(seen, ignores=LAB_RANGES if lab else frozenset()), severities)
+        judged = profiled(judge(seen, ignores=ranges), severities)
         found = [one for one in judged if not groups or one.rule.group in groups]
         if junit_file is not None:
             junit_file.write_text(junit(found, f"quada doctor {seen.name}"))
@@ -119,6 +142,42 @@ def doctor(
             print_judged(found, every=every)
         if any(one.verdict is Verdict.FAIL for one in found):
             raise typer.Exit(FOUND)
+
+
+def _from_everywhere(
+    elsewhere: Elsewhere,
+    only: list[str],
+    name: str,
+    observer: Callable[[], Observer],
+    judge_all: Callable[[Observation], list[Finding]],
+    *,
+    every: bool,
+    as_json: bool,
+) -> None:
+    """Look from here and from each agent, and show where they differ. Exit code as one look's."""
+    points = elsewhere.names()
+    unknown = set(only) - {LOCAL, *points}
+    if unknown:
+        raise ConfigFault(
+            f"there is no vantage point {unknown.pop()}", place="--vantage",
+            remedy=", ".join((LOCAL, *points)),
+        )  # fmt: skip
+    found: dict[str, list[Finding]] = {}
+    for point in [one for one in (LOCAL, *points) if not only or one in only]:
+        looks = observer()
+        perform = None if point == LOCAL else elsewhere.performer(point)
+        seen = drive(looks, looks.observe(name), shows=not as_json, perform_all=perform)
+        seen.vantage = point
+        found[point] = judge_all(seen)
+    if as_json:
+        print_json({
+            "name": name, "matrix": matrix_data(found),
+            "vantages": {point: list(map(finding_data, some)) for point, some in found.items()},
+        })  # fmt: skip
+    else:
+        print_matrix(found, every=every)
+    if any(one.verdict is Verdict.FAIL for some in found.values() for one in some):
+        raise typer.Exit(FOUND)
 
 
 def shadow(
@@ -190,9 +249,16 @@ def make_observer(
 
 
 def drive(
-    observer: Observer, steps: Generator[list[Ask], list[Outcome], Observation], *, shows: bool
+    observer: Observer,
+    steps: Generator[list[Ask], list[Outcome], Observation],
+    *,
+    shows: bool,
+    perform_all: Callable[[list[Ask]], list[Outcome]] | None = None,
 ) -> Observation:
-    """Perform what an observer asks, a bounded number at once; tells its stage to who waits."""
+    """Perform what an observer asks, a bounded number at once; tells its stage to who waits.
+
+    `perform_all` performs a batch elsewhere; without it this machine does.
+    """
     import sys
 
     from rich.console import Console
@@ -200,11 +266,11 @@ def drive(
     console = Console(stderr=True)
     if shows and sys.stderr.isatty():
         with console.status("") as status:
-            return asyncio.run(_drive(observer, steps, lambda: status.update(observer.stage)))
-    return asyncio.run(_drive(observer, steps, lambda: None))
+            return asyncio.run(_drive(steps, lambda: status.update(observer.stage), perform_all))
+    return asyncio.run(_drive(steps, lambda: None, perform_all))
 
 
-async def _drive(observer: Observer, steps: Any, tell: Any) -> Observation:
+async def _drive(steps: Any, tell: Any, perform_all: Any) -> Observation:
     from quada.transport.client import Client
 
     client = Client()
@@ -218,7 +284,10 @@ async def _drive(observer: Observer, steps: Any, tell: Any) -> Observation:
         asks = next(steps)
         while True:
             tell()
-            asks = steps.send(list(await asyncio.gather(*map(perform, asks))))
+            if perform_all is not None:
+                asks = steps.send(perform_all(asks))
+            else:
+                asks = steps.send(list(await asyncio.gather(*map(perform, asks))))
     except StopIteration as end:
         seen: Observation = end.value
         return seen

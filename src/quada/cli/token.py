@@ -19,7 +19,7 @@ user_app = typer.Typer(help="Users of the console.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Its name.")]
 Scope = Annotated[
     list[str] | None,
-    typer.Option("--scope", help="`read`, `records:ZONE` or `admin`. Repeatable."),
+    typer.Option("--scope", help="`read`, `records:ZONE`, `agent` or `admin`. Repeatable."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _DAY_S = 86_400

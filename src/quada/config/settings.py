@@ -249,6 +249,7 @@ class ApiSection:
     """The HTTP API and console."""
 
     listen: tuple[str, ...] = setting((), "Addresses, `[::1]:8080`; empty is off.")
+    tls: bool = setting(False, "Speak HTTPS, with the certificate of `[tls]` or `[acme]`.")
     url: str = setting("", "URL users reach it at, for links; empty is the first address.")
     requests_per_hour: int = setting(36_000, "Requests a token or user may make in an hour.")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from quada.server.plan import Plan
+    from quada.transport.tls import Certificate
 
 COLLECTOR, WEB, ORDERS = "collector", "web", "orders"
 
@@ -24,8 +25,11 @@ class Beside:
     address cannot be bound.
     """
 
-    def __init__(self, plan: Plan, forget: Callable[[], None]) -> None:
+    def __init__(
+        self, plan: Plan, forget: Callable[[], None], certificate: Certificate | None
+    ) -> None:
         self._plan = plan
+        self._certificate = certificate if plan.settings.api.tls else None
         self._forget = forget
         self._web_sockets = bind_web(plan.api_listen)
         self._metrics_sockets = bind_web(plan.metrics_listen)
@@ -72,8 +76,9 @@ class Beside:
         from quada.server.web import run_web
 
         self._forget()
-        url = self._plan.settings.api.url or f"http://{self._plan.api_listen[0]}"
-        run_web(self._plan, self._web_sockets, url.rstrip("/"))
+        scheme = "https" if self._certificate is not None else "http"
+        url = self._plan.settings.api.url or f"{scheme}://{self._plan.api_listen[0]}"
+        run_web(self._plan, self._web_sockets, url.rstrip("/"), self._certificate)
 
     def _order(self) -> None:
         from quada.server.certificates import keep_renewed

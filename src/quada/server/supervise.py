@@ -136,7 +136,7 @@ class Supervisor:
         plan.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._certificate = self._load_certificate((*plan.authority_listen, *plan.resolver_listen))
         self._bind()
-        self._beside = Beside(plan, self._close_channels)
+        self._beside = Beside(plan, self._close_channels, self._certificate)
         become(plan.settings.server.user, plan.state_dir)
         if "resolver" in self._worker_roles:
             make_recursor(plan.settings.resolver, 0)  # what is wrong with it is said before a fork
@@ -417,7 +417,8 @@ class Supervisor:
 
     def _load_certificate(self, listeners: tuple[Listen, ...]) -> Certificate | None:
         """Load the certificate of encrypted listeners; make one where none is configured."""
-        if all(listen.transport is Transport.UDP for listen in listeners):
+        is_plain = all(listen.transport is Transport.UDP for listen in listeners)
+        if is_plain and not self._plan.settings.api.tls:
             return None
         from datetime import UTC, datetime
         from pathlib import Path

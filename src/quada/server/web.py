@@ -23,6 +23,7 @@ from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.alerts import AlertStore
 from quada.store.zones import ZoneStore
+from quada.transport.tls import keep_current
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from quada.server.plan import Plan
     from quada.telemetry.event import Event
+    from quada.transport.tls import Certificate
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 FIRST_USER: Final = "admin"
@@ -68,8 +70,10 @@ class Running:
         return take
 
 
-async def serve_web(plan: Plan, sockets: list[socket.socket], url: str) -> None:
-    """Serve API and console until SIGTERM."""
+async def serve_web(
+    plan: Plan, sockets: list[socket.socket], url: str, certificate: Certificate | None = None
+) -> None:
+    """Serve API and console until SIGTERM, over HTTPS where there is a certificate."""
     accounts = Accounts.open(plan.state_dir / FILE)
     store = ZoneStore.open(plan.store_path)
     running = Running(plan.control_path, plan.events_dir)
@@ -85,8 +89,19 @@ async def serve_web(plan: Plan, sockets: list[socket.socket], url: str) -> None:
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX,
         timeout_graceful_shutdown=2,
+        ssl_certfile=certificate.chain if certificate else None,
+        ssl_keyfile=certificate.key if certificate else None,
     )  # fmt: skip
+    following: asyncio.Task[None] | None = None
+    if certificate is not None:
+        config.load()
+        context = config.ssl
+        assert context is not None
+        certificate.follow(lambda: context.load_cert_chain(certificate.chain, certificate.key))
+        following = asyncio.create_task(keep_current(certificate))
     await uvicorn.Server(config).serve(sockets=sockets)
+    if following is not None:
+        following.cancel()
 
 
 def first_link(accounts: Accounts, url: str) -> None:
@@ -97,6 +112,8 @@ def first_link(accounts: Accounts, url: str) -> None:
     print(f"console: {url}/login?once={link} (once, within the hour)", flush=True)
 
 
-def run_web(plan: Plan, sockets: list[socket.socket], url: str) -> None:
+def run_web(
+    plan: Plan, sockets: list[socket.socket], url: str, certificate: Certificate | None = None
+) -> None:
     """Run the web process."""
-    asyncio.run(serve_web(plan, sockets, url))
+    asyncio.run(serve_web(plan, sockets, url, certificate))

@@ -10,16 +10,14 @@ import random
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from quada.server.deliver import Delivery, Explain, Explained, Flush, Ready, apply_delivery
 from quada.server.errands import Errands
 from quada.server.recursion import Lookups
 from quada.transport.exchange import make_exchange
 from quada.transport.tcp import StreamStation
+from quada.transport.tls import keep_current
 from quada.transport.udp import UdpListener
 from quada.wire.ask import Transport
-from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
     from quada.authority import Authority
@@ -32,9 +30,7 @@ if TYPE_CHECKING:
     from quada.transport.tls import Certificate
     from quada.wire.respond import Deferred, Responder
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _RESEED: Final = 16
-_CERTIFICATE_S: Final = 2.0  # our choice: between looks at the certificate's files
 _PREFETCH_S: Final = 0.5
 
 
@@ -87,7 +83,7 @@ class Worker:
         for bound in self._bound:
             await self._listen(loop, bound)
         if self._certificate is not None:
-            self._tasks.append(asyncio.create_task(self._follow_certificate(self._certificate)))
+            self._tasks.append(asyncio.create_task(keep_current(self._certificate)))
         self._channel.send(Ready(os.getpid()))
         await self._stop.wait()
         for server in self._servers:
@@ -154,16 +150,6 @@ class Worker:
             loop, bound.datagram, self._certificate.chain, self._certificate.key, exchange
         )
         self._certificate.follow(reload)
-
-    async def _follow_certificate(self, certificate: Certificate) -> None:
-        """Load new files of the certificate; what does not load leaves the old one serving."""
-        while True:
-            await asyncio.sleep(_CERTIFICATE_S)
-            if certificate.has_changed():
-                try:
-                    certificate.reload()
-                except ConfigFault as fault:
-                    log.warning("the new certificate is not taken", why=str(fault))
 
 
 class AuthorityWorker(Worker):

@@ -6,12 +6,14 @@ addresses that clients are told must be in it (RFC 8310 8.1, RFC 9462 4.2).
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 import os
 import ssl
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+_LOOK_S: Final = 2.0  # our choice: between looks at the files
 ALPN_DOT: Final = "dot"  # RFC 7858 3.1, IANA ALPN registry
 ALPN_DOH: Final = ("h2", "http/1.1")  # RFC 8484 5.2 recommends HTTP/2
 ALPN_DOQ: Final = "doq"  # RFC 9250 4.1.1
@@ -95,6 +99,17 @@ class Certificate:
             return self.chain.stat().st_mtime, self.key.stat().st_mtime
         except OSError:
             return 0.0, 0.0
+
+
+async def keep_current(certificate: Certificate) -> None:
+    """Load new files of a certificate for ever; what does not load leaves the old one serving."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        if certificate.has_changed():
+            try:
+                certificate.reload()
+            except ConfigFault as fault:
+                log.warning("the new certificate is not taken", why=str(fault))
 
 
 def covered(certificate: x509.Certificate) -> tuple[set[str], set[str]]:

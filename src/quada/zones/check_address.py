@@ -131,7 +131,11 @@ _SPECIAL: Final = (
     (b"\x00\x64\xff\x9b" + bytes(8), 96, "a NAT64 address (RFC 6052 2.1)"),
     (b"\x00\x64\xff\x9b\x00\x01", 48, "a local NAT64 address (RFC 8215)"),
     (b"\x01\x00" + bytes(6), 64, "a discard address (RFC 6666)"),
+    (b"\x01\x00" + bytes(5) + b"\x01", 64, "a dummy address (RFC 9780)"),
     (b"\x20\x01\x00\x00", 32, "a Teredo address (RFC 4380)"),
+    (b"\x20\x01\x00", 23, "an address of a protocol (RFC 2928)"),
+    (b"\x26\x20\x00\x4f\x80\x00", 48, "an address of AS112 (RFC 7534)"),
+    (b"\x5f\x00", 16, "a segment identifier (RFC 9602)"),
     (b"\x20\x01\x0d\xb8", 32, "a documentation address (RFC 3849)"),
     (b"\x3f\xff\x00", 20, "a documentation address (RFC 9637)"),
     (b"\x20\x02", 16, "a 6to4 address (RFC 7526)"),
@@ -139,15 +143,37 @@ _SPECIAL: Final = (
     (b"\xfe\x80", 10, "a link-local address (RFC 4291 2.5.6)"),
     (b"\xff", 8, "a multicast address (RFC 4291 2.7)"),
 )
+_SPECIAL_IPV4: Final = (
+    # IANA IPv4 Special-Purpose Address Registry, and multicast
+    (b"\x00", 8, "an address of this network (RFC 791 3.2)"),
+    (b"\x0a", 8, "a private address (RFC 1918)"),
+    (b"\x64\x40", 10, "a shared address (RFC 6598)"),
+    (b"\x7f", 8, "loopback (RFC 1122 3.2.1.3)"),
+    (b"\xa9\xfe", 16, "a link-local address (RFC 3927)"),
+    (b"\xac\x10", 12, "a private address (RFC 1918)"),
+    (b"\xc0\x00\x00", 24, "an address of a protocol (RFC 6890 2.1)"),
+    (b"\xc0\x00\x02", 24, "a documentation address (RFC 5737)"),
+    (b"\xc0\x1f\xc4", 24, "an address of AS112 (RFC 7535)"),
+    (b"\xc0\x34\xc1", 24, "an address of AMT (RFC 7450)"),
+    (b"\xc0\x58\x63", 24, "a 6to4 relay's address (RFC 7526)"),
+    (b"\xc0\xa8", 16, "a private address (RFC 1918)"),
+    (b"\xc0\xaf\x30", 24, "an address of AS112 (RFC 7534)"),
+    (b"\xc6\x12", 15, "an address for benchmarks (RFC 2544)"),
+    (b"\xc6\x33\x64", 24, "a documentation address (RFC 5737)"),
+    (b"\xcb\x00\x71", 24, "a documentation address (RFC 5737)"),
+    (b"\xe0", 4, "a multicast address (RFC 1112)"),
+    (b"\xf0", 4, "a reserved address (RFC 1112 4)"),
+)
 _MAX_STEPS: Final = 16  # our choice because a longer chain of aliases is a mistake in itself
 
 
 def special_range(address: bytes) -> str:
-    """Say of which special range an IPv6 address is; empty for global unicast."""
+    """Say of which special range an address is, 16 octets or 4; empty for global unicast."""
+    size = len(address)
     value = int.from_bytes(address, "big")
-    for prefix, bits, what in _SPECIAL:
-        padded = int.from_bytes(prefix.ljust(16, b"\x00"), "big")
-        if value >> (128 - bits) == padded >> (128 - bits):
+    for prefix, bits, what in _SPECIAL if size == 16 else _SPECIAL_IPV4:
+        padded = int.from_bytes(prefix.ljust(size, b"\x00"), "big")
+        if value >> (8 * size - bits) == padded >> (8 * size - bits):
             return what
     return ""
 

@@ -1,10 +1,13 @@
 """Zone rules: each says what it is for, and nothing of a good zone."""
 
+import ipaddress
+
 import pytest
 
 import quada.wire.names as names
 from quada.zones import Finding, Policy, Severity, Zone, check_zone, read_text, read_zone, refusals
 from quada.zones.check import rules
+from quada.zones.check_address import special_range
 
 ORIGIN = names.from_text("example.com.")
 GOOD = """$TTL 300
@@ -161,3 +164,16 @@ def test_every_rule_says_why_what_to_do_and_where_it_is_written() -> None:
         assert rule.why.endswith(".")
         assert rule.fix
         assert rule.rfc
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("192.168.1.1", "private"), ("172.31.0.1", "private"), ("172.32.0.1", ""), ("100.64.0.1", "shared"),
+     ("127.0.0.1", "loopback"), ("169.254.1.1", "link-local"), ("198.19.255.255", "benchmarks"), ("198.20.0.0", ""),
+     ("224.0.0.1", "multicast"), ("255.255.255.255", "reserved"), ("0.0.0.1", "this network"), ("192.0.2.1", "documentation"),
+     ("2001:20::1", "protocol"), ("2001:200::1", ""), ("5f00::1", "segment"), ("fd00::1", "unique local"), ("2a00::1", "")],
+)  # fmt: skip
+def test_special_addresses_of_both_families_are_known(text, said):
+    found = special_range(ipaddress.ip_address(text).packed)
+    assert said in found
+    assert bool(said) == bool(found)

@@ -1,0 +1,120 @@
+"""Looking from agents: probes go through a quada server, verdicts come beside one another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import typer
+
+from quada.cli.agent import read_token
+from quada.cli.judged import VERDICT_COLORS
+from quada.cli.output import printable
+from quada.doctor.findings import Verdict
+from quada.server.agent import check_server
+from quada.wire.ask import Ask, NoReply, Outcome, Reply, Silence
+from quada.wire.faults import ConfigFault, PeerFault, ReachFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from quada.doctor.findings import Finding
+
+LOCAL: Final = "local"
+_WAIT_S: Final = 45.0
+_BATCH: Final = 512
+
+
+class Elsewhere:
+    """The agents of a server, as whoever asks them sees them. Raises: ReachFault, PeerFault."""
+
+    def __init__(self, url: str, token: str, ca_file: str = "") -> None:
+        verify: Any = ca_file or True
+        self._url = check_server(url)
+        self._http = httpx.Client(
+            base_url=f"{self._url}/quada/v1", verify=verify, timeout=_WAIT_S, trust_env=False,
+            headers={"Authorization": f"Bearer {token}"},
+        )  # fmt: skip
+
+    def names(self) -> list[str]:
+        """Give the agents that called in lately."""
+        return sorted(one["name"] for one in self._call("GET", "/agents"))
+
+    def performer(self, name: str) -> Callable[[list[Ask]], list[Outcome]]:
+        """Give what has an agent perform a batch of Asks."""
+
+        def perform(asks: list[Ask]) -> list[Outcome]:
+            found: list[Outcome] = []
+            for at in range(0, len(asks), _BATCH):
+                found += self._perform(name, asks[at : at + _BATCH])
+            return found
+
+        return perform
+
+    def _perform(self, name: str, asks: list[Ask]) -> list[Outcome]:
+        body = [
+            {"address": ask.to.address, "port": ask.to.port, "query": ask.query.hex(),
+             "transport": ask.to.transport.name.lower(), "timeout_s": min(10.0, ask.timeout_s)}
+            for ask in asks
+        ]  # fmt: skip
+        data = self._call("POST", f"/agents/{name}/asks", {"asks": body})
+        try:
+            return [_outcome(ask, one) for ask, one in zip(asks, data["replies"], strict=True)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise PeerFault("the server's reply cannot be read", place=self._url) from error
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        try:
+            answer = self._http.request(method, path, json=body)
+            data = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise ReachFault(f"the server is not reached: {error}", place=self._url) from error
+        if answer.is_error:
+            said = data.get("detail") if isinstance(data, dict) else ""
+            raise PeerFault(str(said or answer.reason_phrase), place=f"{self._url} {path}")
+        return data
+
+
+def _outcome(ask: Ask, data: dict[str, Any]) -> Outcome:
+    seconds = float(data["seconds"])
+    if data["message"]:
+        return Reply(ask, bytes.fromhex(data["message"]), seconds)
+    known = {one.name.lower(): one for one in Silence}
+    return NoReply(ask, known.get(data["silence"], Silence.TIMEOUT), seconds, str(data["detail"]))
+
+
+def read_secret(path: Path | None) -> str:
+    """Read the token to call with. Raises: ConfigFault."""
+    if path is None:
+        raise ConfigFault("a token is needed", place="--token-file", remedy="quada token add")
+    return read_token(path)
+
+
+def matrix_data(found: dict[str, list[Finding]]) -> list[dict[str, Any]]:
+    """Give a row for each finding and subject: its verdict from each vantage point."""
+    rows: dict[tuple[str, str], dict[str, Verdict]] = {}
+    for point, some in found.items():
+        for one in some:
+            subject = "vantage" if one.rule.group == "vantage" else one.subject
+            rows.setdefault((one.code, subject), {})[point] = one.verdict
+    return [
+        {"code": code, "subject": subject, "verdicts": {p: str(v) for p, v in said.items()}}
+        for (code, subject), said in rows.items()
+    ]
+
+
+def print_matrix(found: dict[str, list[Finding]], *, every: bool) -> None:
+    """Print verdicts by vantage point: what fails or warns anywhere, or all."""
+    width = max(8, *(len(point) + 2 for point in found))
+    typer.echo(" " * 30 + "".join(f"{printable(point):{width}}" for point in found))
+    bad = {"FAIL", "WARN", "UNKNOWN"}
+    for row in matrix_data(found):
+        said = row["verdicts"]
+        if not every and not bad & set(said.values()):
+            continue
+        cells = "".join(
+            typer.style(f"{said.get(point, '-'):{width}}", fg=VERDICT_COLORS.get(said.get(point)))
+            for point in found
+        )
+        typer.echo(f"{row['code']:30}{cells}{printable(row['subject'])}")

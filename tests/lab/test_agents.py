@@ -1,0 +1,175 @@
+"""Two vantage points, one of them without IPv4, give a matrix of verdicts."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from quada.store.accounts import FILE, Accounts
+from quada.store.zones import Author, ZoneStore
+from quada.zones import read_zone
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+HERE, THERE = "2001:db8:aa::1", "2001:db8:aa::2"
+LEAF6 = "2001:db8:3::53"
+
+
+def sh(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def server(internet):
+    """A quada server with API over HTTPS inside, and a namespace beside that has IPv6 alone."""
+    other = f"{internet.name}-six"
+    sh("ip", "netns", "add", other)
+    try:
+        sh(
+            "ip",
+            "link",
+            "add",
+            "six0",
+            "netns",
+            internet.name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "six1",
+            "netns",
+            other,
+        )
+        for name, link, address in ((internet.name, "six0", HERE), (other, "six1", THERE)):
+            sh("ip", "netns", "exec", name, "ip", "link", "set", "lo", "up")
+            sh(
+                "ip",
+                "netns",
+                "exec",
+                name,
+                "ip",
+                "addr",
+                "add",
+                f"{address}/64",
+                "dev",
+                link,
+                "nodad",
+            )
+            sh("ip", "netns", "exec", name, "ip", "link", "set", link, "up")
+        sh("ip", "netns", "exec", other, "ip", "-6", "route", "add", "default", "via", HERE)
+        state = internet.place / "agents"
+        state.mkdir()
+        config = internet.place / "agents.toml"
+        config.write_text(
+            f'version = 1\n[authority]\nlisten = ["[{HERE}]:5399"]\n[tls]\nnames = ["{HERE}"]\n'
+            f'[api]\nlisten = ["[{HERE}]:8443"]\ntls = true\n[server]\nstate_dir = "{state}"\n'
+        )
+        store = ZoneStore.open(state / "zones.db")
+        store.create(
+            read_zone("@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 AAAA ::1\n", b"\x04mine\x00"),
+            Author("test"),
+            1,
+        )
+        store.close()
+        accounts = Accounts.open(state / FILE)
+        for name, scope in (("admin", "admin"), ("both", "agent"), ("six", "agent")):
+            (internet.place / f"{name}.token").write_text(accounts.add_token(name, (scope,), 1))
+        accounts.close()
+        internet.popen(
+            [sys.executable, "-m", "quada", "serve", "--config", str(config)], "agents.log"
+        )
+        internet.wait_for("mine", HERE, 5399)
+        yield internet, other, state / "tls" / "chain.pem"
+    finally:
+        sh("ip", "netns", "del", other)
+
+
+def agent(namespace: str, place, token: str, ca, *options: str) -> subprocess.Popen:
+    with (place / f"agent-{token}.log").open("wb") as log:
+        return subprocess.Popen(
+            ["ip", "netns", "exec", namespace, sys.executable, "-m", "quada", "agent", "--server",
+             f"https://[{HERE}]:8443", "--token-file", str(place / f"{token}.token"), "--ca-file", str(ca),
+             *options],
+            stdout=log, stderr=log, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+
+
+def doctor(internet, ca, name: str, *options: str) -> dict:
+    said = internet.run(
+        sys.executable, "-m", "quada", "doctor", name, "--lab", "--json", "--root-hints", str(internet.hints),
+        "--trust-anchor", str(internet.anchor), "--server", f"https://[{HERE}]:8443",
+        "--token-file", str(internet.place / "admin.token"), "--ca-file", str(ca), *options, timeout_s=120,
+    )  # fmt: skip
+    return json.loads(said)
+
+
+def test_each_vantage_point_gives_its_own_verdict(server) -> None:
+    internet, other, ca = server
+    running = [agent(internet.name, internet.place, "both", ca, "--lab"),
+               agent(other, internet.place, "six", ca, "--lab")]  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while set(
+            doctor(internet, ca, "example.com", "--vantage", "local").get("vantages", {})
+        ) != {"local"}:
+            assert time.monotonic() < deadline
+        while True:
+            told = doctor(internet, ca, "example.com")
+            if set(told.get("vantages", {})) == {"local", "both", "six"}:
+                break
+            assert time.monotonic() < deadline, told
+            time.sleep(0.5)
+        rows = {(row["code"], row["subject"]): row["verdicts"] for row in told["matrix"]}
+        assert rows["vantage-ipv6", "vantage"] == {"local": "PASS", "both": "PASS", "six": "PASS"}
+        assert rows["vantage-ipv4", "vantage"] == {
+            "local": "PASS",
+            "both": "PASS",
+            "six": "UNKNOWN",
+        }
+        assert rows["resolves-ipv6-only", "example.com."] == {
+            "local": "PASS",
+            "both": "PASS",
+            "six": "PASS",
+        }
+        # What fails on the path of one vantage point alone is seen as that.
+        sh("ip", "netns", "exec", other, "ip", "-6", "route", "add", "blackhole", f"{LEAF6}/128")
+        told = doctor(internet, ca, "example.com", "--vantage", "both", "--vantage", "six")
+        rows = {(row["code"], row["subject"]): row["verdicts"] for row in told["matrix"]}
+        dead = next(said for (code, subject), said in rows.items()
+                    if code in {"server-udp-ipv6", "server-dead"} and said.get("six") == "FAIL")  # fmt: skip
+        assert dead.get("both") in {None, "PASS"}
+    finally:
+        sh("ip", "netns", "exec", other, "ip", "-6", "route", "flush", "type", "blackhole")
+        for process in running:
+            process.terminate()
+            process.wait(15)
+
+
+def test_an_agent_keeps_its_own_limits(server) -> None:
+    internet, _, ca = server
+    running = agent(
+        internet.name, internet.place, "both", ca
+    )  # no --lab: documentation addresses are refused
+    try:
+        deadline = time.monotonic() + 60
+        told: dict = {}
+        while "both" not in told.get("vantages", {}):
+            assert time.monotonic() < deadline, told
+            told = doctor(internet, ca, "example.com", "--vantage", "both")
+        rows = {row["code"]: row["verdicts"]["both"] for row in told["matrix"]}
+        assert rows["vantage-ipv6"] == rows["vantage-ipv4"] == "UNKNOWN"
+        assert "FAIL" not in {v for k, v in rows.items() if k.startswith("server")}
+    finally:
+        running.terminate()
+        running.wait(15)
+
+
+def test_a_token_of_another_scope_is_no_agent(server) -> None:
+    internet, _, ca = server
+    running = agent(internet.name, internet.place, "admin", ca)
+    assert running.wait(30) == 2
+    assert "does not take the token" in (internet.place / "agent-admin.log").read_text()
+    said = doctor(internet, ca, "example.com", "--vantage", "nobody")
+    assert "no vantage point" in said["fault"]["message"]
