@@ -73,6 +73,8 @@ def show(
         defaults = asdict(read_settings(""))
         for key in (*data["key"], *data["alert_receiver"]):
             key["secret"] = "(not shown)"
+        if data["events"]["clickhouse_secret"]:
+            data["events"]["clickhouse_secret"] = "(not shown)"
         if data["authority"]["cookie_secret"]:
             data["authority"]["cookie_secret"] = "(not shown)"
         if as_json:

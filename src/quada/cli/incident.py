@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -76,24 +77,26 @@ def incident(
 
 def read_logged(state_dir: Path, name: str, minutes: int) -> Logged:
     """Read what stored events say of a name. Raises: ReachFault where there are none."""
-    from quada.store.events import ask
+    from quada.store.seam import ask
 
-    since = f"now()::TIMESTAMP - INTERVAL {int(minutes)} MINUTE"
+    since_ns = time.time_ns() - minutes * 60 * 1_000_000_000
     _, rows = ask(
         state_dir / "history",
-        "SELECT qtype, client, max(rcode = 'SERVFAIL') FROM events WHERE kind = 'query'"
-        f" AND qname = ? AND qtype IN ('AAAA', 'A') AND time > {since} AND client IS NOT NULL"
-        " GROUP BY qtype, client",
-        [name],
+        "SELECT qtype, client, max(CASE WHEN rcode = 'SERVFAIL' THEN 1 ELSE 0 END) FROM events"
+        " WHERE kind = 'query' AND qname = ? AND qtype IN ('AAAA', 'A') AND at_ns > ?"
+        " AND client IS NOT NULL GROUP BY qtype, client",
+        [name, since_ns],
         rows_max=_ROWS_MAX,
     )
+    labels = name.rstrip(".").split(".")
+    zones = [".".join(labels[at:]) + "." for at in range(len(labels))]
     _, upstream = ask(
         state_dir / "history",
-        "SELECT upstream_family, count(*), count(*) FILTER"
-        " (WHERE rcode IS NOT NULL AND cause IS DISTINCT FROM 'reachability') FROM events"
-        f" WHERE kind = 'upstream' AND time > {since} AND upstream_family IS NOT NULL"
-        " AND (qname = ? OR ? LIKE '%.' || zone OR zone = ?) GROUP BY 1",
-        [name, name, name],
+        "SELECT upstream_family, count(*), sum(CASE WHEN rcode IS NOT NULL AND"
+        " (cause IS NULL OR cause <> 'reachability') THEN 1 ELSE 0 END) FROM events"
+        " WHERE kind = 'upstream' AND at_ns > ? AND upstream_family IS NOT NULL"
+        f" AND (qname = ? OR zone IN ({', '.join('?' * len(zones))})) GROUP BY upstream_family",
+        [since_ns, name, *zones],
     )
 
     def of(qtype: str, *, is_failed: bool) -> tuple[str, ...]:

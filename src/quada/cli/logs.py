@@ -140,12 +140,13 @@ def list_sources(
 ) -> None:
     """Show the sources of events: lines, events, what was not understood, what was lost."""
     from quada.server.collector import read_sources
-    from quada.store.events import EventStore
+    from quada.store.events import Policy
+    from quada.store.seam import open_events
 
     with faults_exit(as_json=as_json):
         history = state_dir / "history"
         added = {one.name: one.path for one in read_sources(history)}
-        known = EventStore(history).positions()
+        known = open_events(history, Policy()).positions()
         shown = ("lines", "events", "unknown", "lost", "trouble", "samples")
         rows = {
             name: {"path": added.get(name, "")}
@@ -182,12 +183,13 @@ def import_file(
     state_dir: StateDir = Path("var"),
 ) -> None:
     """Store the events of a file that is not followed. A file imported twice is stored twice."""
-    from quada.store.events import EventStore, Policy, settled_clients
+    from quada.store.events import Policy
+    from quada.store.seam import open_events, settled_clients
 
     with faults_exit():
         kept = clients or settled_clients(state_dir / "history")
         # What is to go is for the server to say, not for an import.
-        store = EventStore(state_dir / "history", Policy(2**40, 2**62, kept))
+        store = open_events(state_dir / "history", Policy(2**40, 2**62, kept))
         events: list[Event] = []
 
         def put() -> None:
@@ -261,7 +263,7 @@ def _answered(
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     if files:
         return _ask(files, sql)
-    from quada.store.events import ask
+    from quada.store.seam import ask
 
     return ask(state_dir / "history", sql, rows_max=_ROWS_MAX)
 

@@ -152,9 +152,9 @@ def _history(
     Other servers' events go on as they are stored, some seconds late.
     """
     from quada.server.ring import open_rings, take_events
-    from quada.store.history import History
+    from quada.store.seam import open_history
 
-    history = History(state_dir / "history")
+    history = open_history(state_dir / "history")
     stood_for = shown = 0
     try:
         for event in history.since(since_ns, terms):

@@ -42,6 +42,13 @@ class EventSettings:
         30, "How long stored events are kept; 0 runs no collector for them.", unit="days"
     )
     history_mib: int = setting(2048, "Space for stored events; the oldest go first.", unit="MiB")
+    clickhouse: str = setting(
+        "",
+        "Store events in a ClickHouse server instead of files: `http://[::1]:8123/quada`, the path"
+        " being a database of its own.",
+    )
+    clickhouse_user: str = setting("", "User of that server.")
+    clickhouse_secret: str = setting("", "Its password; never shown or logged.")
     clients: str = setting(
         "whole",
         "What is stored of client addresses; truncated is /64 and /24.",

@@ -22,8 +22,10 @@ from quada.server.plan import LogSource
 from quada.server.sources import FileSource, RingSource, TapSource
 from quada.server.watching import Watcher
 from quada.store.alerts import FILE as ALERTS_FILE
-from quada.store.events import EventStore, Policy
+from quada.store.clickhouse import Place
+from quada.store.events import Policy
 from quada.store.files import replacing
+from quada.store.seam import open_events, settle_place
 from quada.wire.faults import ConfigFault, DataFault, Fault
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from quada.server.outputs import Output
     from quada.server.plan import Plan
+    from quada.store.seam import Events
     from quada.telemetry.event import Event
 
     Subscriber = Callable[[Sequence[Event]], None]
@@ -64,6 +67,7 @@ class Collector:
         jsonl: Path | None = None,
         subscribers: Sequence[Subscriber] = (),
         per_second: int = 0,
+        place: Place | None = None,
     ) -> None:
         self._rings = rings
         self._history = history
@@ -71,7 +75,8 @@ class Collector:
         self._jsonl = jsonl
         self._per_second = per_second
         self._subscribers = list(subscribers)
-        self._store = EventStore(history, policy or Policy())
+        settle_place(history, place)
+        self._store: Events = open_events(history, policy or Policy())
         self._store.settle()
         self._sources: dict[str, FileSource | TapSource | RingSource] = {}
         self._running: dict[str, LogSource] = {}
@@ -228,6 +233,8 @@ async def collect(plan: Plan, metrics_sockets: Sequence[socket.socket] = ()) -> 
         jsonl=plan.state_dir / settings.jsonl if settings.jsonl else None,
         # A file of every event is worth what it costs to who asks for one.
         per_second=0 if settings.jsonl else settings.store_per_second,
+        place=Place(settings.clickhouse, settings.clickhouse_user, settings.clickhouse_secret)
+        if settings.clickhouse else None,
     )  # fmt: skip
     beside: list[asyncio.Task[None]] = []
     watcher: Watcher | None = None
