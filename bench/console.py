@@ -32,6 +32,14 @@ _PATHS = {
 
 
 class _Nobody:
+    ignores: frozenset[str] = frozenset()
+
+    def look(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def logged(self, name: str, minutes: int) -> Any:
+        raise NotImplementedError
+
     def command(self, wanted: str, /, **arguments: Any) -> Any:
         return {}
 

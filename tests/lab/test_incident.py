@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import pytest
 
@@ -88,3 +89,44 @@ def test_the_steps_come_in_order_with_their_commands(lab) -> None:
     assert told["steps"][2]["verdict"] == "FAIL"
     assert told["steps"][3]["verdict"] == "UNKNOWN"
     assert all(step["commands"] for step in told["steps"])
+
+
+def test_the_web_process_walks_it_too_from_where_it_stands(lab, tmp_path) -> None:
+    from quada.store.accounts import FILE, Accounts
+
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        'version = 1\n[api]\nlisten = ["[::1]:8080"]\n'
+        f'[resolver]\nroot_hints = "{lab.hints}"\ntrust_anchor = "{lab.anchor}"\n'
+    )
+    state = tmp_path / "state"
+    accounts = Accounts.open(state / FILE)
+    accounts.add_user("nobody", ("read",), 1)  # so that no first link is printed
+    token = accounts.add_token("lab", ("read",), 1)
+    accounts.close()
+    served = lab.popen(
+        [
+            sys.executable, "-m", "quada", "serve", "--role", "authority", "--config", str(config),
+            "--listen", "[::1]:5399", "--state-dir", str(state),
+        ],
+        "web",
+    )  # fmt: skip
+    ask = [
+        "curl", "-s", "--retry", "40", "--retry-connrefused", "--retry-delay", "1", "-g",
+        "-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json",
+    ]  # fmt: skip
+    try:
+        for name, right in (("www.broken.com", "aaaa-bogus"), ("well.net", "none-found")):
+            body = json.dumps({"kind": "incident", "name": name})
+            begun = lab.run(*ask, "-d", body, "http://[::1]:8080/quada/v1/runs", timeout_s=60)
+            path = f"http://[::1]:8080/quada/v1/runs/{json.loads(begun)['id']}"
+            deadline = time.monotonic() + 120
+            told: dict = {}
+            while not told.get("is_done"):
+                assert time.monotonic() < deadline, told
+                time.sleep(0.5)
+                told = json.loads(lab.run(*ask, path))
+            assert told["report"]["causes"][0]["code"] == right, told["report"]["causes"]
+    finally:
+        served.terminate()
+        served.wait(20)

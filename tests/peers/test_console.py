@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from quada.store.accounts import FILE, Accounts
@@ -277,3 +278,106 @@ def test_a_login_link_works_once(browser: Browser, web) -> None:
         shown.get_by_role("button", name="Come in").click()
         assert shown.get_by_role("alert").count() == attempt
         context.close()
+
+
+def test_the_incident_checklist_runs_live_and_names_its_steps(page: Page, web) -> None:
+    page.goto(f"{web.url}/incident")
+    assert page.locator("ol li").count() == 6
+    keep(page, "incident-empty")
+    page.get_by_label("The name that fails").fill("www.example.com")
+    page.get_by_role("button", name="Walk the checklist").click()
+    page.wait_for_url("**/runs/*")
+    page.locator("#stages li").first.wait_for()
+    page.get_by_role("heading", name="The checklist").wait_for(timeout=120_000)
+    words = page.locator("ol.steps li b").all_inner_texts()
+    assert words == [
+        "authoritative answers", "IPv6 transport", "validation", "client discovery",
+        "fallback masking", "blast radius",
+    ]  # fmt: skip
+    keep(page, "incident")
+    page.goto(f"{web.url}/incident")
+    assert page.locator("ul.plain a", has_text="www.example.com.").count() == 1
+
+
+def test_doctor_looks_at_a_zone_and_is_kept_there(page: Page, web) -> None:
+    page.goto(f"{web.url}/zones/example.com.")
+    page.get_by_role("link", name="Doctor").click()
+    assert "Nobody has looked" in page.locator("p.empty").inner_text()
+    keep(page, "doctor-empty")
+    page.get_by_role("button", name="Look now").click()
+    page.get_by_role("heading", name="Findings").wait_for(timeout=120_000)
+    assert page.locator(".finding .tag").count() > 0
+    keep(page, "doctor")
+    page.goto(f"{web.url}/zones/example.com./doctor")
+    assert page.locator("ul.plain a", has_text="example.com.").count() == 1
+
+
+def test_a_run_can_be_watched_without_scripts(browser: Browser, page: Page, web) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    context.add_cookies(page.context.cookies())
+    plain = context.new_page()
+    plain.goto(f"{web.url}/incident")
+    plain.get_by_label("The name that fails").fill("plain.example.com")
+    plain.get_by_role("button", name="Walk the checklist").click()
+    plain.get_by_role("heading", name="The checklist").wait_for(timeout=120_000)
+    context.close()
+
+
+def test_a_run_of_no_name_and_a_run_that_is_gone_are_said_well(page: Page, web) -> None:
+    page.goto(f"{web.url}/incident")
+    page.get_by_label("The name that fails").fill("a..b")
+    page.get_by_role("button", name="Walk the checklist").click()
+    assert "name" in page.get_by_role("alert").inner_text()
+    page.goto(f"{web.url}/runs/none")
+    assert "no such run" in page.get_by_role("alert").inner_text()
+
+
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_on_any_page(
+    browser: Browser, page: Page, web, until, scheme: str, width: int
+) -> None:
+    until(lambda: web.served.udp("www.example.com.", "AAAA").answer, what="served")
+    signal = Signal("servfail-aaaa", "example.com.", State.OPEN, 1000, "AAAA fails", cause="bogus")
+    alerts = AlertStore.open(web.served.state_dir / "alerts.db")
+    alerts.note(signal, 1000, ())
+    alerts.close()
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{web.url}/incident")
+    page.get_by_label("The name that fails").fill("www.example.com")
+    page.get_by_role("button", name="Walk the checklist").click()
+    page.get_by_role("heading", name="The checklist").wait_for(timeout=120_000)
+    run = page.url.removeprefix(web.url)
+    edit = re.search(r"edit=\d+", page.request.get(f"{web.url}/zones/example.com.").text())
+    assert edit is not None
+    zone = "/zones/example.com."
+    wrong: list[str] = []
+
+    def look(what: str) -> None:
+        for details in page.locator("details").all():
+            details.evaluate("one => one.open = true")
+        found = Axe().run(page, options={"runOnly": AXE_TAGS}).response["violations"]
+        wrong.extend(
+            f"{what}: {one['id']}: {node['html'][:200]} {node['any'][:1]}"
+            for one in found
+            for node in one["nodes"][:3]
+        )
+
+    for path in (
+        "/", "/?text=none", zone, f"{zone}?{edit[0]}", f"{zone}?text=none", f"{zone}/health",
+        f"{zone}/doctor", f"{zone}/history", "/dashboard", "/alerts", "/alerts?all=true", "/incident", run,
+        "/tail", "/explain", "/explain?name=www.example.com", "/servers", "/people", "/zones/none.example", "/login",
+    ):  # fmt: skip
+        page.goto(f"{web.url}{path}")
+        look(path)
+    page.goto(f"{web.url}{zone}")
+    add_record(page, "new", "AAAA", "2001:db8::77")
+    look("preview")
+    page.goto(f"{web.url}{zone}")
+    add_record(page, "www", "CNAME", "other.example.net.")
+    look("refused")
+    assert not wrong, "\n".join(wrong)

@@ -10,6 +10,8 @@ from quada.zones.rdata import type_name, write_rdata
 if TYPE_CHECKING:
     from quada.api.operations import Edited
     from quada.api.records import Numbered
+    from quada.doctor import Finding as Judged
+    from quada.doctor.incident import Report
     from quada.store.zones import Entry
     from quada.zones import Change, Finding, Record
 
@@ -74,4 +76,24 @@ def finding_data(finding: Finding) -> dict[str, Any]:
         "fix": finding.fix,
         "rfc": finding.rule.rfc,
         "place": finding.place,
+    }
+
+
+def judged_data(finding: Judged) -> dict[str, Any]:
+    """Give a finding of doctor's as JSON data."""
+    rule = finding.rule
+    return {
+        "code": finding.code, "group": rule.group, "verdict": str(finding.verdict),
+        "subject": finding.subject, "message": finding.message,
+        "evidence": list(finding.evidence), "why": rule.why, "fix": rule.fix,
+        "source": rule.source,
+    }  # fmt: skip
+
+
+def report_data(report: Report) -> dict[str, Any]:
+    """Give a walked incident checklist as JSON data."""
+    return {
+        "name": report.name,
+        "steps": [{**step._asdict(), "verdict": str(step.verdict)} for step in report.steps],
+        "causes": [cause._asdict() for cause in report.causes],
     }

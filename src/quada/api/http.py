@@ -25,6 +25,7 @@ from quada import __version__
 from quada.api.access import Caller, Unauthenticated
 from quada.api.operations import Operations
 from quada.api.repeats import Repeats
+from quada.api.runs import Runs
 from quada.store.answers import FILE, Answers
 from quada.wire.faults import Fault
 
@@ -143,10 +144,13 @@ def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int)
     )
     gate = Gate(operations, requests_per_hour)
     app.state.gate = gate
+    app.state.runs = Runs(operations)
     app.state.answers = Answers.open(state_dir / FILE)
     for make in (dnsimple.make_router, powerdns.make_router, externaldns.make_router):
         app.include_router(make(operations, gate), responses=problem.OTHERS_RESPONSES)
-    app.include_router(own.make_router(operations, gate), responses=problem.RESPONSES)
+    app.include_router(
+        own.make_router(operations, gate, app.state.runs), responses=problem.RESPONSES
+    )
     app.include_router(dnssec.make_router(operations, gate, state_dir))
     app.include_router(agents.make_router(gate), responses=problem.RESPONSES)
     app.include_router(problem.make_router())

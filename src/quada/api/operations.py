@@ -27,9 +27,11 @@ from quada.zones import Change, Record, Zone, check_zone, diff, read_zone, write
 from quada.zones.check_reverse import reverse_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from quada.api.access import Caller
+    from quada.doctor import Observation
+    from quada.doctor.incident import Logged
     from quada.store.accounts import Accounts
     from quada.store.alerts import AlertStore
     from quada.store.zones import Entry, Summary, ZoneStore
@@ -52,6 +54,16 @@ class Server(Protocol):
 
     def command(self, wanted: str, /, **arguments: Any) -> Any:
         """Give it a command. Raises: ReachFault where it does not answer."""
+
+    @property
+    def ignores(self) -> frozenset[str]:
+        """Give the kinds of addresses that doctor finds nothing wrong with here."""
+
+    def look(self, name: str) -> AsyncIterator[str | Observation]:
+        """Look at a domain: gives each stage as it begins, then all that was seen."""
+
+    def logged(self, name: str, minutes: int) -> Logged:
+        """Give what stored events say of a name. Raises: ReachFault where there are none."""
 
     def recent(self, count: int) -> list[Event]:
         """Give its last events, oldest first."""

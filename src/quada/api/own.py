@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import quada.wire.names as names
 from quada.api.access import Caller
@@ -18,6 +18,7 @@ from quada.api.data import edited_data, entry_data, finding_data, numbered_data
 from quada.api.operations import Edit, NotFound, Operations
 from quada.api.pools import pool_data, read_pools
 from quada.api.records import Draft
+from quada.api.runs import Kind, Runs, run_data
 from quada.store.accounts import audit_data
 from quada.store.alerts import alert_data
 from quada.telemetry.event import Event
@@ -57,7 +58,14 @@ class TextBody(BaseModel):
     why: str = ""
 
 
-def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> APIRouter:
+class RunBody(BaseModel):
+    """What to look at: a domain's health, or the incident checklist for a name."""
+
+    kind: Kind
+    name: str = Field(max_length=1024)
+
+
+def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: Runs) -> APIRouter:
     """Make the routes. Takes what gives a request's caller."""
     router = APIRouter(prefix="/quada/v1", tags=["quada"])
     Who = Annotated[Caller, Depends(caller_of)]
@@ -177,7 +185,26 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
         take = operations.server.following()
         return StreamingResponse(stream(request, take), media_type="text/event-stream")
 
+    _add_runs(router, runs, caller_of)
     return router
+
+
+def _add_runs(router: APIRouter, runs: Runs, caller_of: Callable[..., Caller]) -> None:
+    Who = Annotated[Caller, Depends(caller_of)]
+
+    @router.post("/runs", status_code=202)
+    async def start(body: RunBody, caller: Who, response: Response) -> dict[str, Any]:
+        run = runs.start(caller, body.kind, body.name)
+        response.headers["Location"] = f"/quada/v1/runs/{run.number}"
+        return run_data(run)
+
+    @router.get("/runs")
+    async def recent(caller: Who) -> list[dict[str, Any]]:
+        return [run_data(run) for run in runs.recent(caller)]
+
+    @router.get("/runs/{number}")
+    async def one(number: str, caller: Who) -> dict[str, Any]:
+        return run_data(runs.find(caller, number))
 
 
 async def stream(request: Request, take: Callable[[], list[Event]]) -> AsyncIterator[str]:

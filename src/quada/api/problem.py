@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from quada.api.access import Denied, Unauthenticated
 from quada.api.operations import NotFound
+from quada.api.runs import Busy
 from quada.store.answers import KeyBusy, KeyReused, KeysFull
 from quada.store.keys import StaleSave
 from quada.store.zones import SerialConflict
@@ -32,6 +33,7 @@ _STATUS: Final[tuple[tuple[type[Fault], int], ...]] = (
     (StaleSave, 409),
     (KeysFull, 429),
     (DataFault, 400),
+    (Busy, 503),
     (ReachFault, 504),
 )
 

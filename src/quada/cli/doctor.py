@@ -6,16 +6,17 @@ import asyncio
 import html
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 import typer.core
 
+from quada.api.data import judged_data
 from quada.cli.elsewhere import LOCAL, Elsewhere, matrix_data, print_matrix, read_secret
-from quada.cli.judged import finding_data, junit, print_judged, read_profile
+from quada.cli.judged import junit, print_judged, read_profile
 from quada.cli.link import link
 from quada.cli.output import FOUND, faults_exit, print_json
-from quada.doctor import Graph, Observation, Observer, Start, Verdict, judge
+from quada.doctor import Graph, Observation, Observer, Verdict, judge
 from quada.doctor.findings import RULES, profiled, reference
 from quada.doctor.observation import Cut, read_observation, write_observation
 from quada.doctor.picture import dependencies, timeline
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from quada.doctor import Finding
     from quada.wire.ask import Ask, Outcome
-
-_AT_ONCE: Final = 48
-LAB_RANGES: Final = frozenset(("documentation", "loopback"))
 
 
 def register(app: typer.Typer) -> None:
@@ -100,11 +98,11 @@ def doctor(
             typer.echo(reference(), nl=False)
             return
         severities = read_profile(read_text(profile), str(profile)) if profile else {}
-        ranges = LAB_RANGES if lab else frozenset()
+        ranges = lab_ranges(is_lab=lab)
         if server:
             _from_everywhere(
                 Elsewhere(server, read_secret(token_file), ca_file),
-                vantage or [], absolute(name), lambda: make_observer(
+                vantage or [], absolute(name), lambda: observe(
                     root_hints, trust_anchor, _given(absolute(name), ns or [])
                 ),
                 lambda seen: profiled(judge(seen, ignores=ranges), severities),
@@ -114,7 +112,7 @@ def doctor(
         if replay is not None:
             seen = read_observation(read_text(replay), str(replay))
         elif name:
-            observer = make_observer(root_hints, trust_anchor, _given(absolute(name), ns or []))
+            observer = observe(root_hints, trust_anchor, _given(absolute(name), ns or []))
             seen = drive(observer, observer.observe(absolute(name)), shows=not as_json)
         else:
             raise ConfigFault("no domain is named", place="NAME", remedy="quada doctor example.com")
@@ -134,7 +132,7 @@ def doctor(
         if html_file is not None:
             html_file.write_text(report(seen, found))
         if as_json:
-            findings_data = list(map(finding_data, found))
+            findings_data = list(map(judged_data, found))
             print_json({"name": seen.name, "zone": seen.zone, "findings": findings_data})
         else:
             if tree:
@@ -172,7 +170,7 @@ def _from_everywhere(
     if as_json:
         print_json({
             "name": name, "matrix": matrix_data(found),
-            "vantages": {point: list(map(finding_data, some)) for point, some in found.items()},
+            "vantages": {point: list(map(judged_data, some)) for point, some in found.items()},
         })  # fmt: skip
     else:
         print_matrix(found, every=every)
@@ -191,7 +189,7 @@ def shadow(
     """
     with faults_exit(as_json=as_json):
         wanted = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-        observer = make_observer(root_hints, None, None)
+        observer = observe(root_hints, None)
         rows = []
         for name in dict.fromkeys(map(absolute, wanted)):
             seen = drive(observer, observer.crawl(name), shows=False)
@@ -221,31 +219,21 @@ def _shadow_row(graph: Graph, name: str) -> dict[str, Any]:
     }
 
 
-def make_observer(
-    root_hints: Path | None, trust_anchor: Path | None, given: Cut | None
+def observe(
+    root_hints: Path | None, trust_anchor: Path | None, given: Cut | None = None
 ) -> Observer:
-    """Make an observer with resolvers of its own for each family. Raises: ConfigFault."""
-    from quada.config.settings import ResolverSection
-    from quada.server.resolving import make_recursor, read_roots
+    """Make an observer from what the command line names. Raises: ConfigFault."""
+    from quada.server.looking import make_observer
 
     hints = str(root_hints) if root_hints else ""
-    anchor = str(trust_anchor) if trust_anchor else ""
-    # Foreign hints without an anchor are a lab's: nothing there chains to the real root.
-    validates = bool(trust_anchor) or not root_hints
-    resolvers = {
-        families: make_recursor(
-            ResolverSection(
-                root_hints=hints, trust_anchor=anchor, families=families, dnssec=validates
-            ),
-            0,
-        ).iterator
-        for families in ("both", "ipv6", "ipv4")
-    }
-    import quada.wire.names as names
+    return make_observer(hints, str(trust_anchor) if trust_anchor else "", given)
 
-    roots = read_roots(hints)
-    start = Start({names.to_text(one).lower(): list(found) for one, found in roots.glue.items()})
-    return Observer(start, resolvers, time.time, given=given)
+
+def lab_ranges(*, is_lab: bool) -> frozenset[str]:
+    """Give the kinds of addresses that count as well."""
+    from quada.server.looking import LAB_RANGES
+
+    return LAB_RANGES if is_lab else frozenset()
 
 
 def drive(
@@ -255,7 +243,7 @@ def drive(
     shows: bool,
     perform_all: Callable[[list[Ask]], list[Outcome]] | None = None,
 ) -> Observation:
-    """Perform what an observer asks, a bounded number at once; tells its stage to who waits.
+    """Perform what an observer asks; tells its stage to who waits.
 
     `perform_all` performs a batch elsewhere; without it this machine does.
     """
@@ -263,34 +251,20 @@ def drive(
 
     from rich.console import Console
 
+    from quada.server.looking import look
+
+    async def run(tell: Callable[[str], None]) -> Observation:
+        async for told in look(observer, steps, perform_all):
+            if not isinstance(told, str):
+                return told
+            tell(told)
+        raise AssertionError
+
     console = Console(stderr=True)
     if shows and sys.stderr.isatty():
         with console.status("") as status:
-            return asyncio.run(_drive(steps, lambda: status.update(observer.stage), perform_all))
-    return asyncio.run(_drive(steps, lambda: None, perform_all))
-
-
-async def _drive(steps: Any, tell: Any, perform_all: Any) -> Observation:
-    from quada.transport.client import Client
-
-    client = Client()
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def perform(ask: Ask) -> Outcome:
-        async with gate:
-            return await client.perform(ask)
-
-    try:
-        asks = next(steps)
-        while True:
-            tell()
-            if perform_all is not None:
-                asks = steps.send(perform_all(asks))
-            else:
-                asks = steps.send(list(await asyncio.gather(*map(perform, asks))))
-    except StopIteration as end:
-        seen: Observation = end.value
-        return seen
+            return asyncio.run(run(status.update))
+    return asyncio.run(run(lambda _: None))
 
 
 def report(seen: Observation, found: list[Finding]) -> str:

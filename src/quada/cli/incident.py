@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quada.cli.doctor import LAB_RANGES, absolute, drive, make_observer, read_text
+from quada.api.data import report_data
+from quada.cli.doctor import absolute, drive, lab_ranges, observe, read_text
 from quada.cli.judged import VERDICT_COLORS
 from quada.cli.link import look
 from quada.cli.output import FOUND, faults_exit, print_json, printable
@@ -20,8 +20,6 @@ from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
     from quada.doctor.incident import Report
-
-_ROWS_MAX: Final = 200_000
 
 
 def register(root: typer.Typer) -> None:
@@ -53,72 +51,28 @@ def incident(
     radius: each with what was seen and the commands that show it. Exit code 1 where there is a
     cause.
     """
+    from quada.server.looking import read_logged
+
     with faults_exit(as_json=as_json):
         if replay is not None:
             seen = read_observation(read_text(replay), str(replay))
         elif name:
-            observer = make_observer(root_hints, trust_anchor, None)
+            observer = observe(root_hints, trust_anchor)
             seen = drive(observer, observer.observe(absolute(name)), shows=not as_json)
         else:
             raise ConfigFault("no name is given", place="NAME", remedy="quada incident example.com")
         if save is not None:
             save.write_text(write_observation(seen))
-        findings = judge(seen, ignores=LAB_RANGES if lab else frozenset())
+        findings = judge(seen, ignores=lab_ranges(is_lab=lab))
         findings += judge_link(look(link)) if link else []
         logged = read_logged(state_dir, seen.name, minutes) if state_dir else Logged()
         report = walk(seen, findings, logged)
         if as_json:
-            print_json(data(report))
+            print_json(report_data(report))
         else:
             _print(report)
         if report.causes[0].weight:
             raise typer.Exit(FOUND)
-
-
-def read_logged(state_dir: Path, name: str, minutes: int) -> Logged:
-    """Read what stored events say of a name. Raises: ReachFault where there are none."""
-    from quada.store.seam import ask
-
-    since_ns = time.time_ns() - minutes * 60 * 1_000_000_000
-    _, rows = ask(
-        state_dir / "history",
-        "SELECT qtype, client, max(CASE WHEN rcode = 'SERVFAIL' THEN 1 ELSE 0 END) FROM events"
-        " WHERE kind = 'query' AND qname = ? AND qtype IN ('AAAA', 'A') AND at_ns > ?"
-        " AND client IS NOT NULL GROUP BY qtype, client",
-        [name, since_ns],
-        rows_max=_ROWS_MAX,
-    )
-    labels = name.rstrip(".").split(".")
-    zones = [".".join(labels[at:]) + "." for at in range(len(labels))]
-    _, upstream = ask(
-        state_dir / "history",
-        "SELECT upstream_family, count(*), sum(CASE WHEN rcode IS NOT NULL AND"
-        " (cause IS NULL OR cause <> 'reachability') THEN 1 ELSE 0 END) FROM events"
-        " WHERE kind = 'upstream' AND at_ns > ? AND upstream_family IS NOT NULL"
-        f" AND (qname = ? OR zone IN ({', '.join('?' * len(zones))})) GROUP BY upstream_family",
-        [since_ns, name, *zones],
-    )
-
-    def of(qtype: str, *, is_failed: bool) -> tuple[str, ...]:
-        return tuple(c for kind, c, bad in rows if kind == qtype and (bad or not is_failed))
-
-    return Logged(
-        minutes=minutes,
-        six=of("AAAA", is_failed=False),
-        six_failed=of("AAAA", is_failed=True),
-        four=of("A", is_failed=False),
-        four_failed=of("A", is_failed=True),
-        upstream={int(family): (int(n), int(good)) for family, n, good in upstream},
-    )
-
-
-def data(report: Report) -> dict[str, Any]:
-    """Give a report as JSON data."""
-    return {
-        "name": report.name,
-        "steps": [{**step._asdict(), "verdict": str(step.verdict)} for step in report.steps],
-        "causes": [cause._asdict() for cause in report.causes],
-    }
 
 
 def _print(report: Report) -> None:

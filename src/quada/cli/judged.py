@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree
 
 import typer
@@ -22,17 +22,6 @@ VERDICT_COLORS: Final = {
     Verdict.FAIL: typer.colors.RED, Verdict.WARN: typer.colors.YELLOW,
     Verdict.PASS: typer.colors.GREEN, Verdict.UNKNOWN: typer.colors.MAGENTA,
 }  # fmt: skip
-
-
-def finding_data(finding: Finding) -> dict[str, Any]:
-    """Give a finding as JSON data."""
-    rule = finding.rule
-    return {
-        "code": finding.code, "group": rule.group, "verdict": str(finding.verdict),
-        "subject": finding.subject, "message": finding.message,
-        "evidence": list(finding.evidence), "why": rule.why, "fix": rule.fix,
-        "source": rule.source,
-    }  # fmt: skip
 
 
 def print_judged(found: list[Finding], *, every: bool) -> None:

@@ -16,7 +16,8 @@ import dns.rdatatype
 import typer
 
 import quada.doctor.link.messages as messages
-from quada.cli.judged import finding_data, junit, print_judged, read_profile
+from quada.api.data import judged_data
+from quada.cli.judged import junit, print_judged, read_profile
 from quada.cli.output import FOUND, faults_exit, print_json
 from quada.doctor.findings import Finding, Verdict, profiled
 from quada.doctor.link import (
@@ -197,7 +198,7 @@ def _show(seen: Link, found: list[Finding], *, every: bool, as_json: bool) -> No
                 one["params"] = one["params"].hex()
         print_json({
             "link": data, "clients": [one._asdict() for one in fates],
-            "findings": list(map(finding_data, found)),
+            "findings": list(map(judged_data, found)),
         })  # fmt: skip
     else:
         for fate in fates:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,8 +18,10 @@ from quada.api.operations import Edit, Edited, Operations
 from quada.api.own import stream
 from quada.api.problem import status_of
 from quada.api.records import Draft, is_system, owner_text, read_type
+from quada.api.runs import Kind, Runs
 from quada.console.figures import CLASSES, figure, stacks
 from quada.console.session import COOKIE, Login, Sessions
+from quada.doctor import Finding
 from quada.telemetry.event import Role
 from quada.wire.faults import DataFault, Fault, ReachFault
 from quada.zones import Record, Severity, write_record
@@ -75,9 +77,10 @@ def add_console(app: FastAPI, operations: Operations) -> None:
     sessions = Sessions(operations, app.state.gate)
     router = APIRouter(include_in_schema=False, route_class=_route(pages))
     _add_login(router, pages, sessions, operations)
-    _add_zones(router, pages, sessions, operations)
+    _add_zones(router, pages, sessions, operations, app.state.runs)
     _add_editor(router, pages, sessions, operations)
     _add_watching(router, pages, sessions, operations)
+    _add_looking(router, pages, sessions, app)
     _add_people(router, pages, sessions, operations)
     app.include_router(router)
 
@@ -136,7 +139,9 @@ def _add_login(router: APIRouter, pages: Pages, sessions: Sessions, operations: 
         return sessions.leave(cookie)
 
 
-def _add_zones(router: APIRouter, pages: Pages, sessions: Sessions, operations: Operations) -> None:
+def _add_zones(
+    router: APIRouter, pages: Pages, sessions: Sessions, operations: Operations, runs: Runs
+) -> None:
     Seen = Annotated[Login, Depends(sessions.login)]
     Posted = Annotated[Login, Depends(sessions.posted)]
 
@@ -183,6 +188,17 @@ def _add_zones(router: APIRouter, pages: Pages, sessions: Sessions, operations: 
             "health.html", login, zone=version, findings=findings, signed=signed, serving=serving,
             is_reached=bool(status), error=Severity.ERROR,
         )  # fmt: skip
+
+    @router.get("/zones/{zone}/doctor")
+    def doctor(zone: str, login: Seen) -> Response:
+        login.caller.need_read()
+        version = operations.zone(login.caller, zone)
+        found = [
+            run
+            for run in runs.recent(login.caller, Kind.DOCTOR)
+            if names.is_subdomain(names.from_text(run.name), version.origin)
+        ]
+        return pages.show("doctor.html", login, zone=version, runs=found)
 
     @router.get("/zones/{zone}/text")
     def text(zone: str, login: Seen) -> Response:
@@ -332,6 +348,44 @@ def _add_watching(
     def servers(login: Seen) -> Response:
         login.caller.need_read()
         return pages.show("servers.html", login, status=_status(operations))
+
+
+def _add_looking(router: APIRouter, pages: Pages, sessions: Sessions, app: FastAPI) -> None:
+    Seen = Annotated[Login, Depends(sessions.login)]
+    Posted = Annotated[Login, Depends(sessions.posted)]
+    runs: Runs = app.state.runs
+
+    @router.get("/incident")
+    async def incident(login: Seen, name: str = "") -> Response:
+        found = runs.recent(login.caller, Kind.INCIDENT)
+        return pages.show("incident.html", login, runs=found, wanted=name)
+
+    @router.post("/runs")
+    async def start(
+        login: Posted, kind: Annotated[Kind, Form()], name: Annotated[str, Form()]
+    ) -> Response:
+        run = runs.start(login.caller, kind, name)
+        return RedirectResponse(f"/runs/{run.number}", 303)
+
+    @router.get("/runs/{number}")
+    async def one(number: str, login: Seen) -> Response:
+        run = runs.find(login.caller, number)
+        groups: dict[tuple[str, str], list[Finding]] = {}
+        for finding in run.findings:
+            groups.setdefault((finding.code, finding.verdict), []).append(finding)
+        return pages.show("run.html", login, run=run, groups=list(groups.values()))
+
+    @router.get("/runs/{number}/stream")
+    async def follow(number: str, login: Seen) -> StreamingResponse:
+        run = runs.find(login.caller, number)
+
+        async def told() -> AsyncIterator[str]:
+            async for count in runs.follow(run):
+                stages = [{"stage": stage, "after_s": after} for stage, after in run.stages]
+                yield f"data: {json.dumps(stages[:count])}\n\n"
+            yield "event: done\ndata: {}\n\n"
+
+        return StreamingResponse(told(), 200, _HEADERS, "text/event-stream")
 
 
 def _add_people(

@@ -18,6 +18,7 @@ from quada.api.access import ADMIN
 from quada.api.http import make_app
 from quada.api.operations import Operations
 from quada.console.pages import add_console
+from quada.server.looking import LAB_RANGES, look, make_observer, read_logged
 from quada.server.ring import open_rings, take_events
 from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import FILE as ALERTS_FILE
@@ -27,9 +28,10 @@ from quada.transport.tls import keep_current
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable
 
+    from quada.doctor import Observation
+    from quada.doctor.incident import Logged
     from quada.server.plan import Plan
     from quada.telemetry.event import Event
     from quada.transport.tls import Certificate
@@ -42,15 +44,31 @@ _CONNECTIONS_MAX: Final = 512
 
 
 class Running:
-    """The running server as operations ask it: control socket and event rings."""
+    """The running server as operations ask it: control socket, event rings, and its view out."""
 
-    def __init__(self, control_path: Path, events_dir: Path) -> None:
-        self._control_path = control_path
-        self._events_dir = events_dir
+    def __init__(self, plan: Plan) -> None:
+        self._control_path = plan.control_path
+        self._events_dir = plan.events_dir
+        self._state_dir = plan.state_dir
+        self._resolver = plan.settings.resolver
 
     def command(self, wanted: str, /, **arguments: Any) -> Any:
         """Give the supervisor a command. Raises: ReachFault."""
         return control.command(self._control_path, wanted, **arguments)
+
+    @property
+    def ignores(self) -> frozenset[str]:
+        """Give what is well here: with roots of one's own, a lab's addresses too."""
+        return LAB_RANGES if self._resolver.root_hints else frozenset()
+
+    def look(self, name: str) -> AsyncIterator[str | Observation]:
+        """Look at a domain from this machine."""
+        observer = make_observer(self._resolver.root_hints, self._resolver.trust_anchor)
+        return look(observer, observer.observe(name))
+
+    def logged(self, name: str, minutes: int) -> Logged:
+        """Give what stored events say of a name. Raises: ReachFault."""
+        return read_logged(self._state_dir, name, minutes)
 
     def recent(self, count: int) -> list[Event]:
         """Give the last events of all workers, oldest first."""
@@ -76,7 +94,7 @@ async def serve_web(
     """Serve API and console until SIGTERM, over HTTPS where there is a certificate."""
     accounts = Accounts.open(plan.state_dir / FILE)
     store = ZoneStore.open(plan.store_path)
-    running = Running(plan.control_path, plan.events_dir)
+    running = Running(plan)
     alerts = AlertStore.open(plan.state_dir / ALERTS_FILE)
     operations = Operations(store, accounts, alerts, running, lambda: int(time.time()))
     if not accounts.users():

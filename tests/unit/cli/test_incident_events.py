@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from quada.cli.incident import read_logged
+from quada.server.looking import read_logged
 from quada.store.events import EventStore
 from quada.telemetry.event import Cause, Event, Kind, Role
 

@@ -34,6 +34,24 @@ for (const form of document.querySelectorAll("[data-record]")) {
   type.addEventListener("change", look);
 }
 
+// A run under way: its stages as they begin, and the page anew when it has ended.
+const stages = document.querySelector("#stages");
+if (stages) {
+  const source = new EventSource("/runs/" + stages.dataset.run + "/stream");
+  source.addEventListener("message", (message) => {
+    for (const one of JSON.parse(message.data).slice(stages.children.length)) {
+      const line = document.createElement("li");
+      const after = document.createElement("span");
+      line.textContent = one.stage + " ";
+      after.textContent = "after " + one.after_s + " s";
+      after.className = "hint";
+      line.append(after);
+      stages.append(line);
+    }
+  });
+  source.addEventListener("done", () => { source.close(); location.reload(); });
+}
+
 // The live tail. Everything shown came from strangers: it is put into the page as text only.
 const table = document.querySelector("#events tbody");
 if (table) {

@@ -1,0 +1,116 @@
+"""Looking at a domain from this machine: an observer's questions asked, and its stages told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import quada.wire.names as names
+from quada.config.settings import ResolverSection
+from quada.doctor import Observation, Observer, Start
+from quada.doctor.incident import Logged
+from quada.server.resolving import make_recursor, read_roots
+from quada.store.seam import ask
+from quada.transport.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator
+    from pathlib import Path
+
+    from quada.doctor.observation import Cut
+    from quada.wire.ask import Ask, Outcome
+
+LAB_RANGES: Final = frozenset(("documentation", "loopback"))
+"""Kinds of addresses that are well in a lab and nowhere else."""
+_AT_ONCE: Final = 48
+_ROWS_MAX: Final = 200_000
+
+
+def make_observer(root_hints: str, trust_anchor: str, given: Cut | None = None) -> Observer:
+    """Make an observer with resolvers of its own for each family. Raises: ConfigFault."""
+    # Foreign hints without an anchor are a lab's: nothing there chains to the real root.
+    validates = bool(trust_anchor) or not root_hints
+    resolvers = {
+        families: make_recursor(
+            ResolverSection(
+                root_hints=root_hints, trust_anchor=trust_anchor, families=families,
+                dnssec=validates,
+            ),
+            0,
+        ).iterator
+        for families in ("both", "ipv6", "ipv4")
+    }  # fmt: skip
+    roots = read_roots(root_hints)
+    start = Start({names.to_text(one).lower(): list(found) for one, found in roots.glue.items()})
+    return Observer(start, resolvers, time.time, given=given)
+
+
+async def look(
+    observer: Observer,
+    steps: Generator[list[Ask], list[Outcome], Observation],
+    perform_all: Callable[[list[Ask]], list[Outcome]] | None = None,
+) -> AsyncIterator[str | Observation]:
+    """Perform what an observer asks, a bounded number at once: gives each stage, then all seen.
+
+    `perform_all` performs a batch elsewhere; without it this machine does.
+    """
+    client = Client()
+    gate = asyncio.Semaphore(_AT_ONCE)
+    stage = ""
+
+    async def perform(one: Ask) -> Outcome:
+        async with gate:
+            return await client.perform(one)
+
+    try:
+        asks = next(steps)
+        while True:
+            if observer.stage != stage:
+                stage = observer.stage
+                yield stage
+            if perform_all is not None:
+                outcomes = await asyncio.to_thread(perform_all, asks)
+            else:
+                outcomes = list(await asyncio.gather(*map(perform, asks)))
+            asks = steps.send(outcomes)
+    except StopIteration as end:
+        seen: Observation = end.value
+    finally:
+        steps.close()
+    yield seen
+
+
+def read_logged(state_dir: Path, name: str, minutes: int) -> Logged:
+    """Read what stored events say of a name. Raises: ReachFault where there are none."""
+    since_ns = time.time_ns() - minutes * 60 * 1_000_000_000
+    _, rows = ask(
+        state_dir / "history",
+        "SELECT qtype, client, max(CASE WHEN rcode = 'SERVFAIL' THEN 1 ELSE 0 END) FROM events"
+        " WHERE kind = 'query' AND qname = ? AND qtype IN ('AAAA', 'A') AND at_ns > ?"
+        " AND client IS NOT NULL GROUP BY qtype, client",
+        [name, since_ns],
+        rows_max=_ROWS_MAX,
+    )
+    labels = name.rstrip(".").split(".")
+    zones = [".".join(labels[at:]) + "." for at in range(len(labels))]
+    _, upstream = ask(
+        state_dir / "history",
+        "SELECT upstream_family, count(*), sum(CASE WHEN rcode IS NOT NULL AND"
+        " (cause IS NULL OR cause <> 'reachability') THEN 1 ELSE 0 END) FROM events"
+        " WHERE kind = 'upstream' AND at_ns > ? AND upstream_family IS NOT NULL"
+        f" AND (qname = ? OR zone IN ({', '.join('?' * len(zones))})) GROUP BY upstream_family",
+        [since_ns, name, *zones],
+    )
+
+    def of(qtype: str, *, is_failed: bool) -> tuple[str, ...]:
+        return tuple(c for kind, c, bad in rows if kind == qtype and (bad or not is_failed))
+
+    return Logged(
+        minutes=minutes,
+        six=of("AAAA", is_failed=False),
+        six_failed=of("AAAA", is_failed=True),
+        four=of("A", is_failed=False),
+        four_failed=of("A", is_failed=True),
+        upstream={int(family): (int(n), int(good)) for family, n, good in upstream},
+    )
