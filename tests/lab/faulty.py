@@ -30,6 +30,23 @@ def answer(packet: bytes, *, is_stream: bool) -> bytes | None:
         return None
     if fault == "noaaaa" and rdtype == "AAAA" and text == "noaaaa.net.":
         return None
+    if fault == "garbage" and text == "garbage.net.":
+        return b"\xff" * 60
+    if fault == "wrongid" and text == "wrongid.net.":
+        wrong = dns.message.make_response(query)
+        wrong.id = query.id ^ 1
+        return wrong.to_wire()
+    if (
+        fault == "loop"
+        and text != "ns0.loop.net."
+        and rdtype in ("A", "AAAA", "NS", "SOA", "HTTPS")
+    ):
+        circle = dns.message.make_response(query)
+        circle.flags |= dns.flags.AA
+        circle.answer.append(
+            dns.rrset.from_text(name, 60, "IN", "CNAME", f"x{len(text) % 7}.loop.net.")
+        )
+        return circle.to_wire()
     response = dns.message.make_response(query, our_payload=1232)
     if fault == "lowered":
         response.question[0].name = dns.name.from_text(text)
@@ -75,6 +92,15 @@ async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         while True:
             (size,) = struct.unpack(">H", await reader.readexactly(2))
             response = answer(await reader.readexactly(size), is_stream=True)
+            if response is not None and b"\x04drip\x03net" in response:
+                while True:  # as slowly as keeps a careless reader waiting for ever
+                    writer.write(b"\xff")
+                    await writer.drain()
+                    await asyncio.sleep(0.5)
+            if response is not None and b"\x05flood\x03net" in response:
+                while True:  # the largest messages, one after another, none the answer
+                    writer.write(b"\xff\xff" + bytes(65_535))
+                    await writer.drain()
             if response is not None:
                 writer.write(struct.pack(">H", len(response)) + response)
     except (asyncio.IncompleteReadError, ConnectionError):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,8 @@ FAULTS = {
     "noaaaa.net": {"aaaa-dropped", "resolves-ipv6-only"}, "lowered.net": {"case-altered", "aaaa-missing"},
     "decent.net": {"aaaa-missing"},
 }  # fmt: skip
-for _name in FAULTS:
+HOSTILE = ("garbage.net", "wrongid.net", "loop.net", "drip.net", "flood.net")
+for _name in (*FAULTS, *HOSTILE):
     PLANTED[f"{_name}."] = (
         f"{_name}. NS ns0.{_name}.\nns0.{_name}. AAAA {FAULTY6}\nns0.{_name}. A {FAULTY4}\n",
         own(),
@@ -126,6 +128,14 @@ def faulty(planted):
 def test_a_faulty_server_is_found_and_nothing_else(planted, faulty, name: str) -> None:
     bad, told = run_doctor(planted, name)
     assert set(bad) == FAULTS[name] | ALONE, json.dumps(told, indent=1)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_server_neither_holds_nor_breaks_a_run(planted, faulty, name: str) -> None:
+    began = time.monotonic()
+    bad, told = run_doctor(planted, name)
+    assert time.monotonic() - began < 60
+    assert "FAIL" in bad.values(), told
 
 
 def test_a_server_that_recurses_for_strangers_is_found(planted, faulty) -> None:
