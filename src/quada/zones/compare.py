@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SETS_MAX: Final = 100_000
 _OCTAL: Final = re.compile(r"\\([0-3][0-7]{2})")
+_DECIMAL: Final = re.compile(r"\\([0-2][0-9]{2})")
 _ORDER: Final = {"missing": 0, "values": 1, "ttl": 2, "alias": 3, "extra": 4}
 
 
@@ -162,3 +163,73 @@ def _difference(kind: str, owner: bytes, rdtype: int, ours: str, theirs: str) ->
 
 def _text(rdtype: int, rdatas: Iterable[bytes]) -> str:
     return ", ".join(sorted(write_rdata(rdtype, rdata) for rdata in rdatas))
+
+
+def changes(
+    zone: Zone,
+    theirs: Iterable[Exported],
+    found: Iterable[Difference],
+    provider: str,
+    *,
+    deletes: bool = False,
+) -> tuple[dict[str, Any], list[str]]:
+    """Make a provider's change file that mends the differences, and say what it leaves alone.
+
+    `provider` is `route53` (`aws route53 change-resource-record-sets --change-batch`) or `clouddns`
+    (the body of a Cloud DNS change). What is only there goes only with `deletes`; aliases of theirs
+    and our ALIAS have no words in the other's file. Raises: DataFault for another provider.
+    """
+    if provider not in ("route53", "clouddns"):
+        raise DataFault(f"there is no provider {provider!r}", remedy="route53 or clouddns")
+    there = {(names.to_text(one.owner), type_name(one.rdtype)): one for one in theirs}
+    gone: list[tuple[str, str, int, list[str]]] = []
+    made: list[tuple[str, str, int, list[str]]] = []
+    left: list[str] = []
+    for one in found:
+        number = _type(one.rdtype)
+        rrset = zone.rrset(names.from_text(one.owner).lower(), number)
+        old = there.get((one.owner, one.rdtype))
+        if one.kind == "alias" or (rrset is None and one.kind != "extra"):
+            left.append(f"{one.owner} {one.rdtype}: an alias")
+            continue
+        if one.kind == "extra" and (not deletes or old is None or old.alias):
+            left.append(f"{one.owner} {one.rdtype}: only there")
+            continue
+        if old is not None:
+            values = sorted(write_rdata(number, rdata) for rdata in old.rdatas)
+            gone.append((one.owner, one.rdtype, old.ttl, values))
+        if rrset is not None:
+            values = sorted(write_rdata(number, rdata) for rdata in rrset.rdatas)
+            made.append((one.owner, one.rdtype, rrset.ttl, values))
+    if provider == "clouddns":
+        return {
+            "kind": "dns#change",
+            "deletions": [_clouddns_set(*one) for one in gone],
+            "additions": [_clouddns_set(*one) for one in made],
+        }, left
+    kept = {(name, rdtype) for name, rdtype, _, _ in made}
+    deleted = [one for one in gone if (one[0], one[1]) not in kept]
+    return {
+        "Comment": f"what {names.to_text(zone.origin)} has, serial {zone.serial}",
+        "Changes": [
+            *(_route53_change("DELETE", *one) for one in deleted),
+            *(_route53_change("UPSERT", *one) for one in made),
+        ],
+    }, left
+
+
+def _clouddns_set(name: str, rdtype: str, ttl: int, values: list[str]) -> dict[str, Any]:
+    return {"name": name, "type": rdtype, "ttl": ttl, "rrdatas": values}
+
+
+def _route53_change(
+    action: str, name: str, rdtype: str, ttl: int, values: list[str]
+) -> dict[str, Any]:
+    records = [{"Value": value} for value in values]
+    return {
+        "Action": action,
+        "ResourceRecordSet": {
+            "Name": _DECIMAL.sub(lambda found: f"\\{int(found[1]):03o}", name),
+            "Type": rdtype, "TTL": ttl, "ResourceRecords": records,
+        },
+    }  # fmt: skip

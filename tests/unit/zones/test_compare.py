@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quada.wire.faults import DataFault
 from quada.zones import read_zone
-from quada.zones.compare import compare, of_zone, read_export
+from quada.zones.compare import changes, compare, of_zone, read_export
 
 ORIGIN = b"\x07example\x03com\x00"
 TEXT = """$TTL 300
@@ -135,3 +135,58 @@ def test_what_is_no_export_is_refused(text: str) -> None:
 def test_no_export_harms_the_reader(data) -> None:
     with contextlib.suppress(DataFault):
         read_export(json.dumps(data), ORIGIN)
+
+
+def apply_route53(sets: list[dict], batch: dict) -> list[dict]:
+    """What Route 53 has after a change batch: UPSERT replaces, DELETE needs the exact set."""
+    kept = {(one["Name"], one["Type"]): one for one in sets}
+    for change in batch["Changes"]:
+        one = change["ResourceRecordSet"]
+        key = one["Name"], one["Type"]
+        if change["Action"] == "DELETE":
+            assert kept.pop(key)["TTL"] == one["TTL"]
+        else:
+            kept[key] = one
+    return list(kept.values())
+
+
+def test_a_change_batch_mends_what_differs_and_nothing_else() -> None:
+    zone = read_zone(TEXT.replace("@ ALIAS lb.example.net.\n", ""), ORIGIN)
+    sets = [
+        record("example.com.", "MX", "10 other.example.com."),
+        record("www.example.com.", "A", "192.0.2.80", ttl=60),
+        record("old.example.com.", "TXT", '"bye"'),
+        record("\\052.old.example.com.", "TXT", '"bye"'),
+    ]
+    theirs = read_export(json.dumps({"ResourceRecordSets": sets}), ORIGIN)
+    batch, left = changes(zone, theirs, compare(zone, theirs), "route53")
+    assert left == ["*.old.example.com. TXT: only there", "old.example.com. TXT: only there"]
+    assert any(
+        one["ResourceRecordSet"]["Name"] == "*.wild.example.com." for one in batch["Changes"]
+    )
+    after = read_export(json.dumps({"ResourceRecordSets": apply_route53(sets, batch)}), ORIGIN)
+    assert {one.kind for one in compare(zone, after)} == {"extra"}
+    batch, left = changes(zone, theirs, compare(zone, theirs), "route53", deletes=True)
+    assert not left
+    kept = apply_route53(
+        [{**one, "Name": one["Name"].replace("\\052", "*")} for one in sets], batch
+    )
+    assert not compare(zone, read_export(json.dumps({"ResourceRecordSets": kept}), ORIGIN))
+
+
+def test_a_cloud_dns_change_names_both_sides() -> None:
+    zone = read_zone(TEXT, ORIGIN)
+    rrsets = [{"name": "www.example.com.", "type": "AAAA", "ttl": 60, "rrdatas": ["2001:db8::1"]},
+              {"name": "gone.example.com.", "type": "A", "ttl": 60, "rrdatas": ["192.0.2.1"]}]  # fmt: skip
+    theirs = read_export(json.dumps(rrsets), ORIGIN)
+    change, left = changes(zone, theirs, compare(zone, theirs), "clouddns", deletes=True)
+    assert change["deletions"] == [rrsets[0], rrsets[1]]
+    assert {
+        "name": "www.example.com.",
+        "type": "AAAA",
+        "ttl": 300,
+        "rrdatas": ["2001:db8::80"],
+    } in change["additions"]
+    assert left == ["example.com. AAAA: an alias"]
+    with pytest.raises(DataFault, match="no provider"):
+        changes(zone, theirs, [], "other")
