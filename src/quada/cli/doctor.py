@@ -74,6 +74,10 @@ def doctor(
     findings: Annotated[
         bool, typer.Option("--findings", help="Print the reference of all findings.")
     ] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="Show the last look that a server's schedule took.")
+    ] = False,
+    state_dir: Annotated[Path, typer.Option(help="State directory, for --last.")] = Path("var"),
     server: Annotated[
         str, typer.Option(help="URL of a quada server: look from its agents too.")
     ] = "",
@@ -99,6 +103,9 @@ def doctor(
             return
         severities = read_profile(read_text(profile), str(profile)) if profile else {}
         ranges = lab_ranges(is_lab=lab)
+        if last:
+            _show_last(state_dir, absolute(name), severities, every=every, as_json=as_json)
+            return
         if server:
             _from_everywhere(
                 Elsewhere(server, read_secret(token_file), ca_file),
@@ -140,6 +147,28 @@ def doctor(
             print_judged(found, every=every)
         if any(one.verdict is Verdict.FAIL for one in found):
             raise typer.Exit(FOUND)
+
+
+def _show_last(
+    state_dir: Path,
+    name: str,
+    severities: dict[str, Verdict | None],
+    *,
+    every: bool,
+    as_json: bool,
+) -> None:
+    from quada.server.checking import read_last
+
+    data, found = read_last(state_dir, name)
+    found = profiled(found, severities)
+    if as_json:
+        print_json({**data, "findings": list(map(judged_data, found))})
+    else:
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(data["at"]))
+        typer.echo(f"{data['zone']} serial {data['serial']}, looked at {when}")
+        print_judged(found, every=every)
+    if any(one.verdict is Verdict.FAIL for one in found):
+        raise typer.Exit(FOUND)
 
 
 def _from_everywhere(

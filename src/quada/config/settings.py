@@ -90,6 +90,17 @@ class SignalSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorSection:
+    """Doctor on a schedule, for the zones we serve (see docs/doctor.md)."""
+
+    every_s: float = setting(0.0, "Time between looks at a zone; 0 never looks.", unit="s")
+    settle_s: float = setting(30.0, "Wait after a publish before it is looked at.", unit="s")
+    root_hints: str = setting("", "Root hints; empty is those of the resolver.")
+    trust_anchor: str = setting("", "Trust anchors; empty is those of the resolver.")
+    lab: bool = setting(False, "Documentation addresses are well here.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSection:
     """Counts for Prometheus (see docs/metrics.md)."""
 
@@ -328,6 +339,7 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     events: EventSettings = field(default_factory=EventSettings)
     signals: SignalSection = field(default_factory=SignalSection)
+    doctor: DoctorSection = field(default_factory=DoctorSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
     authority: AuthoritySection = field(default_factory=AuthoritySection)
     resolver: ResolverSection = field(default_factory=ResolverSection)

@@ -1,4 +1,4 @@
-"""The processes beside the workers: collector, web, and orders of certificates."""
+"""The processes beside the workers: collector, web, orders of certificates, checks of zones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quada.server.plan import Plan
     from quada.transport.tls import Certificate
 
-COLLECTOR, WEB, ORDERS = "collector", "web", "orders"
+COLLECTOR, WEB, ORDERS, CHECKS = "collector", "web", "orders", "checks"
 
 
 class Beside:
@@ -41,6 +41,8 @@ class Beside:
             self._runs[WEB] = self._serve_web
         if plan.settings.acme.directory:
             self._runs[ORDERS] = self._order
+        if plan.settings.doctor.every_s > 0 and "authority" in plan.roles:
+            self._runs[CHECKS] = self._check
         self._pids: dict[str, int] = {}
 
     def start(self) -> None:
@@ -85,3 +87,9 @@ class Beside:
 
         self._forget()
         keep_renewed(self._plan, self._acme_sockets)
+
+    def _check(self) -> None:
+        from quada.server.checking import check_zones
+
+        self._forget()
+        check_zones(self._plan)
