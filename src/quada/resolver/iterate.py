@@ -18,7 +18,7 @@ import quada.wire.names as names
 from quada.resolver.cache import Cache, Delegation, Word
 from quada.resolver.evidence import SEVERITY, Found, found_of, sort_records
 from quada.telemetry.event import Validation
-from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Transport
+from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Silence, Transport
 from quada.wire.edns import compose_opt
 from quada.wire.faults import MalformedMessage
 from quada.wire.skim import Skimmed, follow, skim
@@ -289,15 +289,16 @@ class Iterator:
     ) -> Steps[Skimmed | Failure]:
         """Ask one server: over UDP, over TCP where that is cut, without EDNS where it must be."""
         has_edns = self.servers.has_edns(address)
-        transport = Transport.UDP
+        to = _endpoint(address)
+        transport = to.transport
         for _ in range(3):
             if task.asks_left <= 0:
                 return Failure(EDE_NO_REACHABLE, "the question needs too many messages")
             task.asks_left -= 1
             query = self._query(name, rdtype, has_edns=has_edns, is_rd=delegation.is_forward)
-            wait_s = _TCP_S if transport is Transport.TCP else self.servers.timeout_s(address)
-            host, _, port = address.partition("@")
-            outcome = yield Ask(Endpoint(host, int(port or 53), transport), query, wait_s)
+            is_udp = transport is Transport.UDP
+            wait_s = self.servers.timeout_s(address) if is_udp else _TCP_S
+            outcome = yield Ask(to._replace(transport=transport), query, wait_s)
             response = self._heard(outcome, query)
             label = response if isinstance(response, str) else f"rcode {response.rcode}"
             took_s = outcome.rtt_s if isinstance(outcome, Reply) else outcome.elapsed_s
@@ -306,6 +307,10 @@ class Iterator:
             self.attempted(attempt)
             if response == _FOLDED:
                 transport = Transport.TCP
+                continue
+            if isinstance(response, str) and transport is Transport.DOT and not to.name:
+                # Encryption by opportunity: where it fails plain DNS is better than none.
+                to, transport = Endpoint(to.address), Transport.UDP
                 continue
             if isinstance(response, str):
                 self.servers.failed(address, took_s, self.now)
@@ -350,7 +355,8 @@ class Iterator:
     def _heard(outcome: Outcome, query: bytes) -> Skimmed | str:
         """Read an outcome: the response, or what was wrong in words."""
         if isinstance(outcome, NoReply):
-            return f"gave no answer ({outcome.why.name.lower()})"
+            detail = f": {outcome.detail}" if outcome.why is Silence.TLS and outcome.detail else ""
+            return f"gave no answer ({outcome.why.name.lower()}{detail})"
         try:
             response = skim(outcome.message)
         except MalformedMessage as fault:
@@ -448,6 +454,19 @@ def _minimised(name: bytes, rdtype: int, zone: bytes, extra: int) -> tuple[bytes
     for _ in range(labels - extra):
         at += name[at] + 1
     return name[at:], codes.A  # RFC 9156 2.1: a common type, so that it does not stand out
+
+
+def _endpoint(address: str) -> Endpoint:
+    """Read where to ask: `ADDRESS`, `ADDRESS@PORT`, over TLS `tls+ADDRESS@PORT#NAME`.
+
+    Without a name whoever answers is believed.
+    """
+    rest = address.removeprefix("tls+")
+    is_tls = rest != address
+    rest, _, name = rest.partition("#")
+    host, _, port = rest.partition("@")
+    kind = Transport.DOT if is_tls else Transport.UDP
+    return Endpoint(host, int(port or (853 if is_tls else 53)), kind, name)
 
 
 def _is_lame(response: Skimmed, delegation: Delegation) -> bool:

@@ -87,7 +87,7 @@ class Lookups:
 
     def attempted(self, attempt: Attempt) -> None:
         """Log one message to a server as an event of its own."""
-        address = attempt.server.partition("@")[0]
+        address = attempt.server.removeprefix("tls+").partition("@")[0]
         is_reply = attempt.outcome.startswith("rcode ")
         tail = compose_tail(
             role=Role.RECURSIVE, kind=Kind.UPSTREAM, transport=attempt.transport,

@@ -78,15 +78,26 @@ def read_roots(file: str) -> Delegation:
 
 
 def _fixed(texts: tuple[str, ...], *, is_forward: bool) -> list[Delegation]:
-    """Read `ADDRESS` (for the root) or `ZONE=ADDRESS`; several for one zone go together."""
+    """Read `ADDRESS` (for the root) or `ZONE=ADDRESS`; several for one zone go together.
+
+    An address is `[2001:db8::53]:53`, or `tls://[2001:db8::53]:853#NAME` for DNS over TLS.
+    """
     by_zone: dict[bytes, list[str]] = {}
     for text in texts:
         zone, is_named, address = text.rpartition("=")
-        found = read_address(address)
         origin = names.from_text(zone).lower() if is_named else names.ROOT
-        by_zone.setdefault(origin, []).append(
-            found.host if found.port == 53 else f"{found.host}@{found.port}"
-        )
+        rest = address.removeprefix("tls://")
+        where, _, name = rest.partition("#")
+        is_tls = rest != address
+        if name and not is_tls:
+            raise ConfigFault(
+                f"{address!r} has a name and no encryption", place="resolver.forward",
+                remedy="write tls://ADDRESS#NAME",
+            )  # fmt: skip
+        found = read_address(where, 853 if is_tls else 53)
+        plain = found.host if found.port == 53 else f"{found.host}@{found.port}"
+        sealed = f"tls+{found.host}@{found.port}" + (f"#{name.rstrip('.')}" if name else "")
+        by_zone.setdefault(origin, []).append(sealed if is_tls else plain)
     server = names.from_text("configured.invalid.")
     return [
         Delegation(

@@ -225,7 +225,7 @@ class ResolverWorker(Worker):
         # a miss does.
         gc.freeze()
         gc.set_threshold(50_000, 50, 1_000)
-        upstream = Upstream()
+        upstream = Upstream(self._plan.settings.resolver.forward_ca_file)
         self._lookups = Lookups(self._recursor, upstream, self._ring)
         self._recursor.iterator.attempted = self._lookups.attempted
         try:

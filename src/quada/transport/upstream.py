@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from quada.transport.client import Client
+from quada.transport.dot import DotClient
 from quada.wire.ask import Ask, NoReply, Outcome, Reply, Silence, Transport
 
 if TYPE_CHECKING:
@@ -73,12 +74,14 @@ class _Socket:
 
 
 class Upstream:
-    """Performs Asks by callback. One per worker."""
+    """Performs Asks by callback. One per worker. `ca_file` is trusted for DoT beside none."""
 
-    def __init__(self) -> None:
+    def __init__(self, ca_file: str = "") -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets: dict[int, list[_Socket]] = {6: [], 4: []}
         self._client = Client()
+        self._ca_file = ca_file
+        self._dot: DotClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def perform(self, ask: Ask, done: Callable[[Outcome], None]) -> None:
@@ -106,6 +109,8 @@ class Upstream:
         for sockets in self._sockets.values():
             for one in sockets:
                 one.close()
+        if self._dot is not None:
+            self._dot.close()
 
     @staticmethod
     def _key(one: _Socket, ask: Ask) -> tuple[int, str, int]:
@@ -137,6 +142,11 @@ class Upstream:
             found.done(NoReply(found.ask, Silence.TIMEOUT, elapsed))
 
     async def _over_stream(self, ask: Ask, done: Callable[[Outcome], None]) -> None:
+        if ask.to.transport is Transport.DOT:
+            if self._dot is None:
+                self._dot = DotClient(self._ca_file)
+            done(await self._dot.perform(ask))
+            return
         query = secrets.token_bytes(2) + ask.query[2:]
         outcome = await self._client.perform(ask._replace(query=query))
         if isinstance(outcome, Reply):
