@@ -88,7 +88,7 @@ class Http:
 class Api:
     """The application, called with a token."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, requests_per_hour: int = 1000) -> None:
         self.place = place
         self.accounts = Accounts.open(place / "accounts.db")
         self.store = ZoneStore.open(place / "zones.db")
@@ -99,8 +99,9 @@ class Api:
         operations = self.operations = Operations(
             self.store, self.accounts, self.alerts, self.server, lambda: self.now_s
         )
-        self.app = make_app(operations, place, requests_per_hour=1000)
-        self.http = self.client(self.accounts.add_token("all", ("admin",), 1))
+        self.app = make_app(operations, place, requests_per_hour=requests_per_hour)
+        self.token = self.accounts.add_token("all", ("admin",), 1)
+        self.http = self.client(self.token)
 
     def client(self, token: str) -> Http:
         return Http(self.app, token)

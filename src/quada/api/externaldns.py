@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
@@ -101,18 +102,28 @@ class Part(NamedTuple):
     ttl: int | None
 
 
+class Webhook(Response):
+    """An answer of the protocol."""
+
+    media_type = MEDIA_TYPE
+
+
 def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> APIRouter:
     """Make the routes. Takes what gives a request's caller."""
     router = APIRouter(prefix=PREFIX, tags=["external-dns webhook"])
     Who = Annotated[Caller, Depends(caller_of)]
     Body = Annotated[bytes, Depends(_body)]
+    filter_shape = _shown_as(TypeAdapter(dict[str, list[str]]))
+    list_shape = _shown_as(TypeAdapter(list[Endpoint]))
     sent = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {}}}}}
 
-    @router.get("/healthz")
-    def health() -> Response:
-        return Response("ok", media_type="text/plain")
+    @router.get("/healthz", response_class=PlainTextResponse)
+    def health() -> PlainTextResponse:
+        return PlainTextResponse("ok")
 
-    @router.get("", dependencies=[Depends(_acceptable)])
+    @router.get(
+        "", dependencies=[Depends(_acceptable)], response_class=Webhook, responses=filter_shape
+    )
     @router.get("/", dependencies=[Depends(_acceptable)], include_in_schema=False)
     def negotiate(caller: Who) -> Response:
         # A filter without names would match every domain there is.
@@ -121,7 +132,10 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
             raise Denied(f"{caller.who} may change no zone")
         return _answer({"include": zones})
 
-    @router.get("/records", dependencies=[Depends(_acceptable)])
+    @router.get(
+        "/records", dependencies=[Depends(_acceptable)], response_class=Webhook,
+        responses=list_shape,
+    )  # fmt: skip
     def records(caller: Who) -> Response:
         found = [
             one
@@ -141,7 +155,10 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
             raise HTTPException(500, "; ".join(refused)[:2000])
         return Response(status_code=204)
 
-    @router.post("/adjustendpoints", dependencies=[Depends(_acceptable)], openapi_extra=sent)
+    @router.post(
+        "/adjustendpoints", dependencies=[Depends(_acceptable)], openapi_extra=sent,
+        response_class=Webhook, responses=list_shape,
+    )  # fmt: skip
     def adjust(body: Body, caller: Who) -> Response:
         origins = _zones(operations, caller)
         return _answer([_adjusted(one, origins) for one in _read(_LIST.validate_json, body) or ()])
@@ -307,8 +324,9 @@ def _shown(rdtype: int, text: str) -> str:
 
 
 def _zones(operations: Operations, caller: Caller) -> list[bytes]:
-    """Give the zones a caller may change."""
-    return [one.origin for one in operations.zones(caller) if caller.may_change(one.origin)]
+    """Give the zones a caller may change; not the root, whose filter would match every domain."""
+    found = [one.origin for one in operations.zones(caller) if caller.may_change(one.origin)]
+    return [origin for origin in found if origin != names.ROOT]
 
 
 def _zone_of(owner: bytes, origins: list[bytes]) -> bytes | None:
@@ -344,5 +362,14 @@ def _read(reader: Callable[[bytes], Any], body: bytes) -> Any:
     return found
 
 
+def _shown_as(adapter: TypeAdapter[Any]) -> dict[int | str, dict[str, Any]]:
+    """Say a success's shape for OpenAPI."""
+    schema = adapter.json_schema(ref_template="#/{model}")
+    found = schema.pop("$defs", {})
+    if "items" in schema:
+        schema["items"] = {**found.get("Endpoint", {}), "properties": {}}
+    return {200: {"content": {MEDIA_TYPE: {"schema": schema}}}}
+
+
 def _answer(value: Any) -> Response:
-    return Response(json.dumps(value), 200, _HEADERS, MEDIA_TYPE)
+    return Webhook(json.dumps(value), 200, _HEADERS)

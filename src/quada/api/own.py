@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -27,6 +27,9 @@ from quada.wire.faults import DataFault
 _PAUSE_S: Final = 0.25
 _PER_SECOND_MAX: Final = 200  # events a browser is sent a second; the rest is counted aloud
 _RECENT_MAX: Final = 1_000
+
+
+Number = Annotated[int, Path(ge=1, le=2**53 - 1)]  # what JSON numbers hold exactly (RFC 8259 6)
 
 
 class DraftBody(BaseModel):
@@ -49,6 +52,12 @@ class ChangeBody(BaseModel):
     updates: dict[int, DraftBody] = {}
     deletes: list[int] = []
     why: str = ""
+
+
+class ZoneText(Response):
+    """Zone text as a media type (RFC 4027)."""
+
+    media_type = "text/dns"
 
 
 class TextBody(BaseModel):
@@ -118,11 +127,10 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: 
         )  # fmt: skip
         return edited_data(done)
 
-    @router.get("/zones/{zone}/text")
-    def text(zone: str, caller: Who) -> Response:
+    @router.get("/zones/{zone}/text", response_class=ZoneText)
+    def text(zone: str, caller: Who) -> ZoneText:
         headers = {"ETag": f'"{operations.zone(caller, zone).serial}"'}
-        written = operations.text(caller, zone)
-        return Response(written, headers=headers, media_type="text/dns")  # RFC 4027
+        return ZoneText(operations.text(caller, zone), headers=headers)
 
     @router.get("/zones/{zone}/history")
     def history(
@@ -131,7 +139,7 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: 
         return [entry_data(entry) for entry in operations.history(caller, zone, limit=limit)]
 
     @router.post("/zones/{zone}/history/{number}/undo")
-    def undo(zone: str, number: int, caller: Who) -> dict[str, Any]:
+    def undo(zone: str, number: Number, caller: Who) -> dict[str, Any]:
         return edited_data(operations.undo(caller, zone, number))
 
     @router.get("/zones/{zone}/checks")
@@ -167,7 +175,7 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: 
         return [alert_data(one) for one in operations.alerts.alerts(is_open=is_open)]
 
     @router.post("/alerts/{number}/acknowledge")
-    def acknowledge(number: int, caller: Who) -> dict[str, Any]:
+    def acknowledge(number: Number, caller: Who) -> dict[str, Any]:
         caller.need_admin()
         operations.alerts.acknowledge(number, caller.who)
         return alert_data(operations.alerts.alert(number))

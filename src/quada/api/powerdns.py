@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
 import quada.wire.codes as codes
@@ -129,9 +130,9 @@ def _make_v1(operations: Operations, caller_of: Callable[..., Caller]) -> APIRou
         operations.zone_view(caller, zone)
         return {"result": "changes are notified and signed as they are made"}
 
-    @router.get(zones_path + "/{zone}/export")
-    def export(server: str, zone: str, caller: Who) -> Response:
-        return Response(operations.text(caller, zone), media_type="text/plain")
+    @router.get(zones_path + "/{zone}/export", response_class=PlainTextResponse)
+    def export(server: str, zone: str, caller: Who) -> PlainTextResponse:
+        return PlainTextResponse(operations.text(caller, zone))
 
     @router.get(zones_path + "/{zone}/cryptokeys")
     @router.get(zones_path + "/{zone}/metadata")

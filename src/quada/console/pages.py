@@ -15,7 +15,7 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import check_scopes
 from quada.api.operations import Edit, Edited, Operations
-from quada.api.own import stream
+from quada.api.own import Number, stream
 from quada.api.problem import status_of
 from quada.api.records import Draft, is_system, owner_text, read_type
 from quada.api.runs import Kind, Runs
@@ -172,7 +172,7 @@ def _add_zones(
         )
 
     @router.post("/zones/{zone}/undo")
-    def undo(zone: str, login: Posted, number: Annotated[int, Form()]) -> Response:
+    def undo(zone: str, login: Posted, number: Annotated[int, Form(ge=1, lt=2**53)]) -> Response:
         operations.undo(login.caller, zone, number)
         return RedirectResponse(f"/zones/{zone}/history", 303)
 
@@ -324,7 +324,7 @@ def _add_watching(
         return pages.show("alerts.html", login, alerts=found, is_all=all)
 
     @router.post("/alerts/{number}/acknowledge")
-    def acknowledge(number: int, login: Posted) -> Response:
+    def acknowledge(number: Number, login: Posted) -> Response:
         login.caller.need_admin()
         operations.alerts.acknowledge(number, login.caller.who)
         return RedirectResponse("/alerts", 303)

@@ -50,6 +50,17 @@ def test_who_may_change_nothing_gets_no_filter_because_an_empty_one_matches_all(
     assert reader.get(PATH, headers=ACCEPT).status_code == 403
 
 
+def test_the_root_zone_is_in_no_filter(api: Api) -> None:
+    api.store.create(
+        read_zone("@ SOA a. b. 1 2 3 4 5\n@ NS a.\na. AAAA 2001:db8::1\n", b"\x00"),
+        Author("test"),
+        1,
+    )
+    assert api.http.get(PATH, headers=ACCEPT).json() == {"include": ["example.com"]}
+    root = api.client(api.accounts.add_token("root", ("records:.",), 1))
+    assert root.get(PATH, headers=ACCEPT).status_code == 403
+
+
 def test_another_version_of_the_protocol_is_refused(api: Api) -> None:
     newer = "application/external.dns.webhook+json;version=2"
     assert api.http.get(PATH, headers={"Accept": newer}).status_code == 406
