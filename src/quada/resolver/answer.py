@@ -19,6 +19,7 @@ import quada.wire.names as names
 from quada.resolver.cache import FAILURE_TTL_S
 from quada.resolver.dns64 import Choice, Looked
 from quada.resolver.iterate import Iterator, Resolution, Task
+from quada.resolver.local import LocalZones
 from quada.resolver.policy import Kind
 from quada.telemetry.event import (
     Cause,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from quada.resolver.iterate import Steps
     from quada.resolver.policy import Action, Policy
+    from quada.zones import Zone
 
 _ANSWERS_MAX: Final = 32_768
 _EDE_FORGED: Final = 4  # RFC 8914 4.5
@@ -66,6 +68,7 @@ class ResolverSettings:
     dns64: tuple[dns64.Rule, ...] = ()
     udp_payload_octets: int = edns.UDP_PAYLOAD_OCTETS
     limit: LimitSettings = field(default_factory=lambda: LimitSettings(0))
+    local: tuple[Zone, ...] = ()  # zones answered from files (see LocalZones)
     worker: int = 0
 
 
@@ -107,6 +110,7 @@ class Recursor:
         self.is_trusted = False
         self.fault_count = 0
         self.wants_again: list[tuple[bytes, int]] = []
+        self._local = LocalZones(settings.local)
         self._allowed = [ipaddress.ip_network(text, strict=False) for text in settings.allow]
         self._known_clients: dict[bytes, bool] = {}
         self._now_s = 0
@@ -231,8 +235,14 @@ class Recursor:
         return known
 
     def _special(self, question: Question) -> Recursed | None:
-        """Names that never leave the machine (RFC 6761 6.3 and 6.4)."""
+        """Names that never leave the machine (RFC 6761 6.3 and 6.4), and local zones."""
         qname, qtype = question.qname, question.qtype
+        found = self._local.find(qname, qtype)
+        if found is not None:
+            known = Resolution(found[0], stored_at=self.iterator.now)
+            known.answer, known.authority = found[1], found[2]
+            known.expires_at = known.stored_at + FAILURE_TTL_S
+            return Recursed(known, Provenance.POLICY)
         if names.is_subdomain(qname, _INVALID):
             return Recursed(Resolution(codes.NXDOMAIN), Provenance.POLICY)
         if not names.is_subdomain(qname, _LOCALHOST):

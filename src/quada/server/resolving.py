@@ -19,16 +19,26 @@ from quada.resolver.roots import built_in_roots, roots_of
 from quada.resolver.servers import Servers
 from quada.server.plan import read_address
 from quada.store.files import load_zone_file
+from quada.wire.ask import Transport
 from quada.wire.faults import ConfigFault
+from quada.zones import read_zone
 
 if TYPE_CHECKING:
     from quada.config.settings import ResolverSection
+    from quada.server.plan import Plan
+    from quada.zones import Zone
 
+_INFO = ("qnamemin", "exterr=3,4,6-12,15,18-20,22,23,29")  # RFC 9606 5, RFC 8914 codes we give
+_ALPN = {Transport.DOT: "dot", Transport.DOH: "h2", Transport.DOQ: "doq"}
+_EVERYWHERE = frozenset(("::", "0.0.0.0"))
 _ANSWERS_A_MIB = 700  # measured: an answer with its records takes about 1.4 KiB
 
 
-def make_recursor(section: ResolverSection, worker: int) -> Recursor:
-    """Make a worker's resolver. Raises: ConfigFault, DataFault for settings and files."""
+def make_recursor(section: ResolverSection, worker: int, *own: Zone) -> Recursor:
+    """Make a worker's resolver, with local zones of our own making.
+
+    Raises: ConfigFault, DataFault for settings and files.
+    """
     families = {"both": (6, 4), "ipv6": (6,), "ipv4": (4,)}[section.families]
     answers = Cache(max(1000, section.cache_mib * _ANSWERS_A_MIB))
     for fixed in (
@@ -61,8 +71,55 @@ def make_recursor(section: ResolverSection, worker: int) -> Recursor:
     policy = None
     if section.policy_zone:
         policy = Policy(load_zone_file(section.policy_zone, names.from_text("rpz.")))
-    settings = ResolverSettings(allow=section.allow or LOCAL_NETWORKS, dns64=rules, worker=worker)
+    local = {zone.origin: zone for zone in (*own, *map(_local_zone, section.local_zone))}
+    settings = ResolverSettings(
+        allow=section.allow or LOCAL_NETWORKS,
+        dns64=rules,
+        local=tuple(local.values()),
+        worker=worker,
+    )
     return Recursor(settings, iterator, policy)
+
+
+def designation(plan: Plan) -> Zone:
+    """Make `resolver.arpa`: where this resolver is reached encrypted, and what it can do.
+
+    Without encrypted listeners or a name to authenticate it is there and empty, so that nobody
+    asks the world for it. RFC: 9462 4 and 6.4, 9606 5
+    """
+    lines = [
+        "@ 10800 SOA localhost. nobody.invalid. 1 3600 1200 604800 10800",
+        "@ 10800 NS localhost.",
+        f"@ 7200 RESINFO {' '.join(_INFO)}",
+    ]
+    hosts = plan.certificate_names
+    priority = 0
+    for listen in plan.resolver_listen:
+        kind = _ALPN.get(listen.transport)
+        if kind is None:
+            continue
+        address = listen.address
+        hint = "" if address.host in _EVERYWHERE else (
+            f" ipv{6 if ':' in address.host else 4}hint={address.host.partition('%')[0]}"
+        )  # fmt: skip
+        for host in hosts:
+            priority += 1
+            lines.append(
+                f"_dns 7200 SVCB {priority} {host}. alpn={kind} port={address.port}{hint}"
+                + (" dohpath=/dns-query{?dns}" if listen.transport is Transport.DOH else "")
+            )
+    if not priority:
+        # The name is there, so that SVCB gets NODATA (RFC 9462 6.4).
+        lines.append('_dns 7200 TXT "no encrypted listener"')
+    return read_zone("\n".join(lines) + "\n", names.from_text("resolver.arpa."))
+
+
+def _local_zone(text: str) -> Zone:
+    """Read `ZONE=FILE`. Raises: ConfigFault, DataFault."""
+    zone, is_named, file = text.partition("=")
+    if not is_named:
+        raise ConfigFault(f"{text!r} is not ZONE=FILE", place="resolver.local_zone")
+    return load_zone_file(file, names.from_text(zone).lower())
 
 
 def read_roots(file: str) -> Delegation:

@@ -46,7 +46,7 @@ from quada.server.notify import Notifier
 from quada.server.plan import Address, Listen
 from quada.server.pools import PoolWatch
 from quada.server.processes import become, die_with
-from quada.server.resolving import make_recursor
+from quada.server.resolving import designation, make_recursor
 from quada.server.ring import Ring, ring_path
 from quada.server.secondary import Secondaries
 from quada.server.signed import SignedZones
@@ -139,7 +139,8 @@ class Supervisor:
         self._beside = Beside(plan, self._close_channels, self._certificate)
         become(plan.settings.server.user, plan.state_dir)
         if "resolver" in self._worker_roles:
-            make_recursor(plan.settings.resolver, 0)  # what is wrong with it is said before a fork
+            # What is wrong with it is said before a fork.
+            make_recursor(plan.settings.resolver, 0, designation(plan))
         records = (plan.settings.events.keep_mib << 20) // RECORD_OCTETS // len(self._bound)
         self._rings = [
             Ring(ring_path(plan.events_dir, role, index), records)
@@ -355,7 +356,7 @@ class Supervisor:
         bound, ring, certificate = self._bound[index], self._rings[index], self._certificate
         if self._worker_roles[index] == "authority":
             return AuthorityWorker(self._plan, self._authority, bound, ring, channel, certificate)
-        recursor = make_recursor(self._plan.settings.resolver, index)
+        recursor = make_recursor(self._plan.settings.resolver, index, designation(self._plan))
         return ResolverWorker(self._plan, recursor, bound, ring, channel, certificate)
 
     async def _explain(self, name: str, rdtype: str) -> dict[str, Any]:
