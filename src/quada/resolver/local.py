@@ -1,7 +1,8 @@
 """Zones that a resolver answers from files, whatever the world says of them (local data).
 
 Answers as the zone's own server would: CNAMEs followed while they stay inside, wildcards (RFC
-4592), no data and no name with the SOA. A chain that leaves ends with its CNAME: the client goes on.
+4592), no data and no name with the SOA. A chain that leaves ends with its CNAME; the client goes
+on from there.
 """
 
 from __future__ import annotations
