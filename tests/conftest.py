@@ -146,13 +146,17 @@ class Web:
 @pytest.fixture
 def serve_web(
     serve: Callable[..., Served], free_port: Callable[[], int], tmp_path: Path
-) -> Callable[[str], Web]:
-    """Start a server with an API and one stored zone, example.com, of this text."""
+) -> Callable[..., Web]:
+    """Start a server with an API and one stored zone, example.com, of this text.
 
-    def start(text: str) -> Web:
+    Takes more lines of its configuration too, the first in `[api]`.
+    """
+
+    def start(text: str, more: str = "") -> Web:
         port = free_port()
         config = tmp_path / "quada.toml"
-        config.write_text(f'version = 1\n[api]\nlisten = ["[::1]:{port}"]\n')
+        config.write_text(f'version = 1\n[api]\nlisten = ["[::1]:{port}"]\n{more}')
+        scheme = "https" if "tls = true" in more else "http"
         served = serve("--role", "authority", "--config", str(config))
         store = ZoneStore.open(served.state_dir / "zones.db")
         store.create(read_zone(text, b"\x07example\x03com\x00"), Author("test"), 1)
@@ -160,11 +164,12 @@ def serve_web(
         accounts = Accounts.open(served.state_dir / FILE)
         token = accounts.add_token("all", ("admin",), 1)
         accounts.close()
-        url = f"http://[::1]:{port}"
+        url = f"{scheme}://[::1]:{port}"
 
         def is_there() -> bool:
             try:
-                return httpx.get(f"{url}/health", trust_env=False).status_code == 200
+                found = httpx.get(f"{url}/health", trust_env=False, verify=False)
+                return found.status_code == 200
             except httpx.HTTPError:
                 return False
 

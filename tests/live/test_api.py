@@ -1,16 +1,21 @@
 """The HTTP API of a running server: zones and records in DNSimple's form, PowerDNS's and quada's own."""
 
 import contextlib
+import datetime
 import os
 import signal
+import socket
+import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from quada.store.accounts import FILE
+from quada.store.accounts import FILE, Accounts
 from quada.store.zones import ZoneStore
+from quada.transport.tls import make_certificate
 
 ORIGIN = b"\x07example\x03com\x00"
 TEXT = """$TTL 300
@@ -122,3 +127,46 @@ def test_a_zone_is_signed_over_http_while_it_serves(api: Api, until) -> None:
     assert state["server"]["held"][0]["what"].startswith("ask the parent for DS")
     assert api.http.get(f"{path}/plan").json()["steps"][0]["what"].startswith("ask the parent")
     assert api.http.get("/quada/v1/pools").json() == []
+
+
+def test_over_tls_the_certificate_is_checked_replaced_and_cookies_are_secure(
+    serve_web, until, tmp_path: Path
+) -> None:
+    web = serve_web(TEXT, "tls = true\n")
+    chain, key = (web.served.state_dir / "tls" / name for name in ("chain.pem", "key.pem"))
+    trusting = ssl.create_default_context(cafile=str(chain))
+    with httpx.Client(base_url=web.url, verify=trusting, trust_env=False) as client:
+        headers = {"Authorization": f"Bearer {web.token}"}
+        zones = client.get("/v2/1/zones", headers=headers).json()["data"]
+        assert [zone["name"] for zone in zones] == ["example.com"]
+        accounts = Accounts.open(web.served.state_dir / FILE)
+        link = accounts.make_link("admin", int(time.time()))
+        accounts.close()
+        cookie = client.post("/login", data={"once": link}).headers["set-cookie"]
+        assert {"secure", "httponly", "samesite=strict"} <= {
+            part.strip().lower() for part in cookie.split(";")
+        }
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(web.url.replace("https://", "http://") + "/health", trust_env=False)
+    port = int(web.url.rpartition(":")[2])
+    with (
+        socket.create_connection(("::1", port)) as plain,
+        trusting.wrap_socket(plain, server_hostname="::1") as secured,
+    ):
+        assert secured.version() == "TLSv1.3"
+        first = secured.getpeercert(binary_form=True)
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    old.set_ciphers("AES128-SHA:AES256-SHA:@SECLEVEL=0")  # no forward secrecy
+    with socket.create_connection(("::1", port)) as plain, pytest.raises(ssl.SSLError):
+        old.wrap_socket(plain)
+    make_certificate(chain, key, ["::1"], datetime.datetime.now(datetime.UTC))
+
+    def serves_another() -> bool:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("::1", port)) as plain, context.wrap_socket(plain) as found:
+            return found.getpeercert(binary_form=True) != first
+
+    until(serves_another, within_s=40, what="the new certificate")

@@ -113,9 +113,8 @@ async def serve_web(
     following: asyncio.Task[None] | None = None
     if certificate is not None:
         config.load()
-        context = config.ssl
-        assert context is not None
-        certificate.follow(lambda: context.load_cert_chain(certificate.chain, certificate.key))
+        # uvicorn's own would offer every cipher since TLS 1.0; this one follows new files too.
+        config.ssl = certificate.context("http/1.1")
         following = asyncio.create_task(keep_current(certificate))
     await uvicorn.Server(config).serve(sockets=sockets)
     if following is not None:
