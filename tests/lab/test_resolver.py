@@ -94,6 +94,23 @@ def test_a_resolver_of_one_family_uses_that_family_alone(internet, resolver, tmp
         internet.restore()
 
 
+def test_a_gap_that_is_known_answers_for_all_names_in_it(internet, resolver) -> None:
+    port, _ = resolver()
+    first = internet.dig("nothing-here.example.com", "AAAA", "+dnssec", port=port)
+    assert "NXDOMAIN" in first
+    internet.drop("ip6 daddr 2001:db8::/32")
+    internet.drop("ip daddr 192.0.2.0/24")
+    try:
+        # The servers are away: what is said now follows from what was proven before (RFC 8198).
+        for name in ("nothing-here-either", "nothing-hers", "deep.nothing-here"):
+            said = internet.dig(f"{name}.example.com", "A", "+dnssec", port=port)
+            assert "status: NXDOMAIN" in said, said
+            assert " ad;" in said or " ad " in said, said
+            assert "NSEC" in said
+    finally:
+        internet.restore()
+
+
 def test_dns64_makes_aaaa_and_says_so(internet, resolver) -> None:
     port, state = resolver("--dns64", "64:ff9b::/96")
     answer = internet.dig("v4only.example.com", "AAAA", port=port)

@@ -16,6 +16,7 @@ import quada.resolver.cache as cache
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.resolver.cache import Cache, Delegation, Word
+from quada.resolver.denials import Denials
 from quada.resolver.evidence import SEVERITY, Found, found_of, sort_records
 from quada.telemetry.event import Validation
 from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Silence, Transport
@@ -113,6 +114,7 @@ class Iterator:
         self.cache = answers
         self.servers = servers
         self.validator = validator
+        self.denials = Denials()
         self._roots = roots
         self._bits = bits
         self._stale_s = stale_s
@@ -153,6 +155,8 @@ class Iterator:
     def lookup(self, name: bytes, rdtype: int, task: Task) -> Steps[Word | Failure]:
         """Give one zone's word about a name, from the cache or from its servers, validated."""
         known = self.cache.get(name, rdtype, self.now)
+        if known is None and self.validator is not None:
+            known = self.denials.find(name, rdtype, self.now)
         if known is not None:
             return known
         if task.asks_left <= 0:
@@ -388,12 +392,14 @@ class Iterator:
         verdict = yield from self._validate(found_of(clean, is_whole=False), zone, task)
         if verdict.state is Validation.BOGUS:
             ttl = min(ttl, cache.BOGUS_TTL_S)
-        return word._replace(
+        word = word._replace(
             expires_at=self.now + ttl,
             validation=verdict.state,
             ede=verdict.ede,
             reason=verdict.reason,
         )
+        self.denials.learn(word, verdict.rrsets)
+        return word
 
     def _validate(self, found: Found, zone: bytes, task: Task) -> Steps[Any]:
         """Drive the validator: what it wants is looked up, in the same budget."""

@@ -139,7 +139,7 @@ class Denial:
                 return _lacks(nsec.bitmap, qtype, is_apex=qname == self.zone)
             if nsec.is_empty_non_terminal(qname):
                 return Proof.PROVED
-        encloser = self._closest_encloser(qname)
+        encloser = self.closest_encloser(qname)
         if encloser is None:
             return Proof.MISSING
         wildcard = b"\x01*" + encloser
@@ -157,7 +157,7 @@ class Denial:
         for nsec in self.nsecs:  # RFC 9824 3.1: the name is there only to say that it is not
             if nsec.owner == qname and denial.has_type(nsec.bitmap, denial.NXNAME):
                 return Proof.PROVED
-        encloser = self._closest_encloser(qname)
+        encloser = self.closest_encloser(qname)
         if encloser is None:
             return Proof.MISSING
         wildcard = b"\x01*" + encloser
@@ -187,7 +187,7 @@ class Denial:
 
     # ------------------------------------------------------------------------------------- NSEC
 
-    def _closest_encloser(self, qname: bytes) -> bytes | None:
+    def closest_encloser(self, qname: bytes) -> bytes | None:
         """Find it from the NSEC that covers the name: the longest ancestor shared with an end."""
         for nsec in self.nsecs:
             if nsec.covers(qname):

@@ -215,6 +215,7 @@ class ResolverWorker(Worker):
         elif isinstance(delivery, Flush):
             cache = self._recursor.iterator.cache
             cache.flush(delivery.name, is_subtree=delivery.is_subtree)
+            self._recursor.iterator.denials.flush(delivery.name)
             self._recursor.answers.clear()
 
     async def beside(self) -> None:

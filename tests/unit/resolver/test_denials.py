@@ -1,0 +1,137 @@
+"""Aggressive use of NSEC: what is answered from known gaps is what the zone's server would say."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import quada.wire.codes as codes
+import quada.wire.names as names
+from quada.resolver.cache import Word
+from quada.resolver.denials import Denials
+from quada.resolver.evidence import Checked
+from quada.telemetry.event import Validation
+from quada.wire.records import Record
+
+ZONE = names.from_text("z.")
+NOW = 1_000.0
+SOA = Record(ZONE, codes.SOA, 60, names.from_text("ns.z.") + names.from_text("h.z.") + bytes(20))
+LABELS = st.sampled_from([b"a", b"b", b"c", b"*", b"-", b"aa"])
+OWNERS = st.lists(LABELS, min_size=1, max_size=3).map(lambda labels: names.join(labels)[:-1] + ZONE)
+TYPES = st.sets(st.sampled_from([codes.A, codes.AAAA, codes.TXT]), min_size=1)
+KINDS = st.one_of(
+    TYPES,
+    st.just({codes.NS}),
+    st.just({codes.NS, codes.DS}),
+    st.just({codes.CNAME}),
+    st.just({codes.DNAME}),
+)
+
+
+def bitmap(types: set[int]) -> bytes:
+    octets = bytearray(32)
+    for one in {*types, codes.RRSIG, codes.NSEC}:
+        octets[one >> 3] |= 0x80 >> (one & 7)
+    kept = bytes(octets).rstrip(b"\x00")
+    return bytes([0, len(kept)]) + kept
+
+
+def chain(zone: dict[bytes, set[int]]) -> list[Record]:
+    ordered = sorted(zone, key=names.canonical_key)
+    return [
+        Record(owner, codes.NSEC, 60, after + bitmap(zone[owner]))
+        for owner, after in zip(ordered, [*ordered[1:], ordered[0]], strict=True)
+    ]
+
+
+def learn(denials: Denials, gaps: list[Record], *, state: Validation = Validation.SECURE) -> None:
+    signatures = tuple(
+        Record(one.owner, codes.RRSIG, 60, one.rdtype.to_bytes(2, "big") + bytes(20))
+        for one in (SOA, *gaps)
+    )
+    word = Word(ZONE, 0, 3, (), (SOA, *gaps, *signatures), ZONE, NOW, NOW + 60, Validation.SECURE)
+    checked = {(one.owner, one.rdtype): Checked(state, 60, ZONE) for one in (SOA, *gaps)}
+    denials.learn(word, checked)
+
+
+def truth(zone: dict[bytes, set[int]], name: bytes, rdtype: int) -> str:
+    """What the zone's own server says: name, nodata, data, or elsewhere."""
+    above = name
+    while above != ZONE:
+        above = names.parent(above)
+        if above != ZONE and zone.get(above, set()) & {codes.NS}:
+            return "elsewhere"
+        if codes.DNAME in zone.get(above, set()):
+            return "elsewhere"
+    exists = set(zone)
+    for owner in zone:
+        up = owner
+        while up != ZONE:
+            up = names.parent(up)
+            exists.add(up)
+    if name not in exists:
+        encloser = name
+        while encloser not in exists:
+            encloser = names.parent(encloser)
+        name = b"\x01*" + encloser
+        if name not in exists:  # a wildcard without data of its own exists too (RFC 4592 2.2.2)
+            return "nxdomain"
+    types = zone.get(name, set())
+    if codes.NS in types and name != ZONE:
+        return "elsewhere"
+    if rdtype in types or codes.CNAME in types:
+        return "data"
+    return "nodata"
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(OWNERS, KINDS, max_size=6), st.lists(OWNERS, max_size=12), st.data())
+def test_nothing_is_answered_that_the_zone_would_not_say(found, asked, data):
+    # What is below a cut or a DNAME is not the zone's.
+    zone = {ZONE: {codes.SOA, codes.NS, codes.AAAA}}
+    for owner in sorted(found, key=names.label_count):
+        if truth(zone, owner, codes.A) != "elsewhere":
+            zone[owner] = found[owner]
+    gaps = chain(zone)
+    known = data.draw(st.sets(st.integers(0, len(gaps) - 1)))
+    denials = Denials()
+    for at in known:
+        learn(denials, [gaps[at]])
+    for name in (*asked, *zone):
+        for rdtype in (codes.AAAA, codes.TXT):
+            word = denials.find(name, rdtype, NOW + 1)
+            if word is None:
+                continue
+            expected = truth(zone, name, rdtype)
+            assert ("nxdomain" if word.rcode == 3 else "nodata") == expected, (name, rdtype)
+    if len(known) == len(gaps):
+        for name in asked:
+            if truth(zone, name, codes.TXT) == "nxdomain":
+                assert denials.find(name, codes.TXT, NOW + 1) is not None, (name, zone)
+
+
+def test_what_is_not_verified_or_too_old_is_not_used():
+    gaps = chain({ZONE: {codes.SOA}, names.from_text("m.z."): {codes.A}})
+    name = names.from_text("a.z.")
+    forged = Denials()
+    learn(forged, gaps, state=Validation.BOGUS)
+    assert forged.find(name, codes.A, NOW) is None
+    denials = Denials()
+    learn(denials, gaps)
+    word = denials.find(name, codes.A, NOW + 30)
+    assert word is not None
+    assert (word.rcode, word.expires_at, word.validation) == (3, NOW + 60, Validation.SECURE)
+    assert {record.rdtype for record in word.authority} == {codes.SOA, codes.NSEC, codes.RRSIG}
+    assert denials.find(name, codes.A, NOW + 61) is None
+    assert denials.find(name, codes.DS, NOW) is None
+    denials.flush(name)
+    assert denials.find(name, codes.A, NOW) is None
+
+
+def test_gaps_are_bounded():
+    denials = Denials()
+    for n in range(10_050):
+        owner = names.from_text(f"n{n:05}.z.")
+        learn(
+            denials,
+            [Record(owner, codes.NSEC, 60, names.from_text(f"n{n:05}x.z.") + bitmap({codes.A}))],
+        )
+    assert len(denials._zones[ZONE]._keys) <= 10_000
