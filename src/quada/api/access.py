@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import quada.wire.names as names
+from quada.api.records import to_ascii
 from quada.wire.faults import DataFault, PeerFault
 
 ADMIN: Final = "admin"
@@ -70,7 +71,7 @@ def zone_of(scope: str) -> bytes | None:
     """Give the zone of a `records:ZONE` scope."""
     if not scope.startswith(_RECORDS):
         return None
-    return names.from_text(scope.removeprefix(_RECORDS)).lower()
+    return names.from_text(to_ascii(scope.removeprefix(_RECORDS))).lower()
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import Caller
 from quada.api.operations import Edit, NotFound, Operations
-from quada.api.records import Draft, Numbered, is_system, owner_text, read_type
+from quada.api.records import Draft, Numbered, is_system, owner_text, read_type, to_unicode
 from quada.store.zones import Summary
 from quada.wire.faults import DataFault
 from quada.zones.rdata import type_name, write_rdata
@@ -159,8 +159,9 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
 
     @router.post("/{account}/domains", status_code=201)
     def add_domain(account: int, body: ZoneBody, caller: Who) -> dict[str, Any]:
-        operations.add_zone(caller, body.name, body.name_servers)
-        return {"data": _domain_data(operations.zone_view(caller, body.name))}
+        zone = operations.add_zone(caller, body.name, body.name_servers)
+        view = operations.zone_view(caller, names.to_text(zone.origin))
+        return {"data": _domain_data(view)}
 
     @router.get("/{account}/domains/{zone}")
     def domain(account: int, zone: str, caller: Who) -> dict[str, Any]:
@@ -288,7 +289,7 @@ def _domain_data(view: Summary) -> dict[str, Any]:
         "account_id": ACCOUNT,
         "registrant_id": None,
         "name": _bare(view.origin),
-        "unicode_name": _bare(view.origin),
+        "unicode_name": to_unicode(_bare(view.origin)),
         "state": "hosted",
         "auto_renew": False,
         "private_whois": False,

@@ -24,7 +24,7 @@ import quada.api.problem as problem
 from quada import __version__
 from quada.api.access import Caller, Unauthenticated
 from quada.api.operations import Operations
-from quada.api.repeats import Repeats
+from quada.api.repeats import Repeats, describe
 from quada.api.runs import Runs
 from quada.store.answers import FILE, Answers
 from quada.wire.faults import Fault
@@ -182,6 +182,15 @@ def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int)
         return response
 
     app.add_middleware(BodyLimit)
+    make_document = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            describe(make_document())
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
     return app
 
 

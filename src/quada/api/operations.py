@@ -20,6 +20,7 @@ from quada.api.records import (
     read_draft,
     read_owner,
     read_type,
+    to_ascii,
 )
 from quada.store.zones import Author, SerialConflict
 from quada.wire.faults import DataFault
@@ -121,7 +122,7 @@ class Operations:
 
     def zone_view(self, caller: Caller, name: str) -> Summary:
         """Give one zone by its name or number. Raises: NotFound, also for one not to be seen."""
-        wanted = name.rstrip(".").lower()
+        wanted = to_ascii(name).rstrip(".").lower()
         for view in self.zones(caller):
             if names.to_text(view.origin).rstrip(".") == wanted or str(view.number) == name:
                 return view

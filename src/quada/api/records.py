@@ -60,10 +60,43 @@ def number(records: Iterable[Record], kept: dict[int, int]) -> list[Numbered]:
     return out
 
 
+def to_ascii(name: str) -> str:
+    """Give a name as DNS has it: labels beyond ASCII as A-labels (RFC 5891). Raises: DataFault.
+
+    Written as octets they would be names that no browser or mail server ever asks for.
+    """
+    if name.isascii():
+        return name
+    import idna
+
+    try:
+        labels = name.replace("。", ".").split(".")
+        return ".".join(
+            one if one.isascii() else idna.encode(one, uts46=True).decode() for one in labels
+        )
+    except idna.IDNAError as error:
+        raise DataFault(
+            f"this is no name in any language: {error}", place="name", remedy="see RFC 5890"
+        ) from error
+
+
+def to_unicode(name: str) -> str:
+    """Give a name as people write it, where its A-labels are ones."""
+    import idna
+
+    try:
+        return ".".join(
+            idna.decode(one) if one.startswith("xn--") else one for one in name.split(".")
+        )
+    except idna.IDNAError:
+        return name
+
+
 def read_owner(name: str, origin: bytes) -> bytes:
     """Read an owner: empty or `@` is the apex. Raises: DataFault outside the zone."""
     try:
-        owner = origin if name in ("", "@") else names.from_text(name, origin).lower()
+        ascii_name = to_ascii(name)
+        owner = origin if name in ("", "@") else names.from_text(ascii_name, origin).lower()
     except DataFault as fault:
         raise DataFault(fault.message, place="name") from fault
     if not names.is_subdomain(owner, origin):

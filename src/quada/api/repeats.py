@@ -29,9 +29,17 @@ if TYPE_CHECKING:
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"  # Stripe's name for it
-_CHANGING: Final = ("POST", "PUT", "PATCH", "DELETE")
-_PATHS: Final = ("/quada/v1/", "/v2/", "/api/v1/")
+CHANGING: Final = ("POST", "PUT", "PATCH", "DELETE")
+PATHS: Final = ("/quada/v1/", "/v2/", "/api/v1/")
 _KEY: Final = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]+)\1')  # a string (RFC 9651), or bare
+PARAMETER: Final = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "A repeat of the same request with the same key gets the same answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_OCTETS_MAX},
+}
+"""The header, for OpenAPI."""
 _NOT_RUN: Final = (401, 413, 429)  # the request was turned away before anything happened
 
 
@@ -57,10 +65,10 @@ class Repeats:
         self._show = show
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in _CHANGING:
+        if scope["type"] != "http" or scope["method"] not in CHANGING:
             return await self._app(scope, receive, send)
         given = Headers(scope=scope).get(HEADER)
-        if given is None or not scope["path"].startswith(_PATHS):
+        if given is None or not scope["path"].startswith(PATHS):
             return await self._app(scope, receive, send)
         request = Request(scope, receive)
         try:
@@ -146,3 +154,11 @@ def _once(body: bytes) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
+
+
+def describe(document: dict[str, Any]) -> None:
+    """Add the header to the changing operations of an OpenAPI document."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if method.upper() in CHANGING and path.startswith(PATHS):
+                operation.setdefault("parameters", []).append(PARAMETER)

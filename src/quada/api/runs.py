@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import quada.wire.names as names
 from quada.api.data import judged_data, report_data
 from quada.api.operations import NotFound
+from quada.api.records import to_ascii
 from quada.doctor import Graph, Verdict, judge
 from quada.doctor.incident import Logged, walk
 from quada.wire.faults import DataFault, Fault, ReachFault
@@ -176,7 +177,7 @@ class Runs:
 def read_name(text: str) -> str:
     """Read a name as observations have it: absolute, lower-cased. Raises: DataFault."""
     try:
-        wire = names.from_text(f"{text.strip().rstrip('.')}.").lower()
+        wire = names.from_text(f"{to_ascii(text.strip()).rstrip('.')}.").lower()
     except DataFault as fault:
         raise DataFault(fault.message, place="name", remedy="write it as example.com") from fault
     if wire == names.ROOT:

@@ -208,3 +208,17 @@ def test_who_may_only_read_takes_no_alert_on(api: Api) -> None:
     assert reader.get("/quada/v1/alerts").json()[0]["summary"] == "cannot judge"
     assert reader.post("/quada/v1/alerts/1/acknowledge").status_code == 403
     assert api.http.post("/quada/v1/alerts/1/acknowledge").json()["acked_by"] == "token all"
+
+
+def test_names_of_every_script_are_kept_as_dns_has_them(api: Api) -> None:
+    path = "/v2/1/zones/example.com/records"
+    made = api.http.post(path, json={"name": "*._x.Müller", "type": "AAAA", "content": "::1"})
+    assert made.json()["data"]["name"] == "*._x.xn--mller-kva"
+    assert api.records(name="*._x.müller")
+    zone = {"name": "Bücher.example", "name_servers": ["ns1.example.net"]}
+    domain = api.http.post("/v2/1/domains", json=zone).json()["data"]
+    assert (domain["name"], domain["unicode_name"]) == ("xn--bcher-kva.example", "bücher.example")
+    one = api.client(api.accounts.add_token("one", ("records:bücher.example",), 1))
+    assert one.get("/v2/1/zones/bücher.example").status_code == 200
+    refused = api.http.post(path, json={"name": "a\u200b\u0378", "type": "AAAA", "content": "::1"})
+    assert (refused.status_code, list(refused.json()["errors"])) == (400, ["name"])
