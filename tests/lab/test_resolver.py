@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import pytest
 
@@ -92,6 +93,17 @@ def test_a_resolver_of_one_family_uses_that_family_alone(internet, resolver, tmp
         assert "2001:db8:ff::80" in internet.dig("www.example.com", "AAAA", port=port)
     finally:
         internet.restore()
+
+
+def test_the_keys_of_the_anchor_are_followed(internet, resolver) -> None:
+    port, state = resolver()
+    internet.dig("www.example.com", "AAAA", port=port)
+    deadline = time.monotonic() + 15
+    while not (state / "anchors.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    kept = json.loads((state / "anchors.json").read_text())
+    assert [key["state"] for key in kept["points"]["."]["keys"]] == ["valid"]
 
 
 def test_a_gap_that_is_known_answers_for_all_names_in_it(internet, resolver) -> None:

@@ -180,6 +180,7 @@ class ResolverSection:
     root_hints: str = setting("", "File of root hints; empty is the built-in list.")
     trust_anchor: str = setting("", "File of trust anchors; empty is the root's built-in ones.")
     dnssec: bool = setting(True, "Validate answers (RFC 4035).")
+    follow_anchors: bool = setting(True, "Follow the keys of trust anchors (RFC 5011).")
     dns64: tuple[str, ...] = setting((), "Prefixes to synthesize AAAA in (RFC 6147).")
     dns64_on_failure: str = setting(
         "servfail",

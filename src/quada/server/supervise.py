@@ -357,7 +357,10 @@ class Supervisor:
         if self._worker_roles[index] == "authority":
             return AuthorityWorker(self._plan, self._authority, bound, ring, channel, certificate)
         recursor = make_recursor(self._plan.settings.resolver, index, designation(self._plan))
-        return ResolverWorker(self._plan, recursor, bound, ring, channel, certificate)
+        is_first = index == self._worker_roles.index("resolver")
+        return ResolverWorker(
+            self._plan, recursor, bound, ring, channel, certificate, is_first=is_first
+        )
 
     async def _explain(self, name: str, rdtype: str) -> dict[str, Any]:
         """Have a resolver worker resolve a question and tell how."""

@@ -8,11 +8,14 @@ import gc
 import os
 import random
 import signal
+import time
 from typing import TYPE_CHECKING, Any, Final
 
+import quada.wire.codes as codes
+from quada.server.anchoring import Anchoring
 from quada.server.deliver import Delivery, Explain, Explained, Flush, Ready, apply_delivery
 from quada.server.errands import Errands
-from quada.server.recursion import Lookups
+from quada.server.recursion import Lookups, plain_question
 from quada.transport.exchange import make_exchange
 from quada.transport.tcp import StreamStation
 from quada.transport.tls import keep_current
@@ -21,7 +24,8 @@ from quada.wire.ask import Transport
 
 if TYPE_CHECKING:
     from quada.authority import Authority
-    from quada.resolver.answer import Recursor
+    from quada.resolver.answer import Recursed, Recursor
+    from quada.resolver.iterate import Task
     from quada.server.channel import Channel
     from quada.server.plan import Plan
     from quada.server.ring import Ring
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
 _RESEED: Final = 16
 _PREFETCH_S: Final = 0.5
+_ANCHOR_TURNS: Final = 120  # a look at what is due every minute
 
 
 class Worker:
@@ -193,9 +198,12 @@ class ResolverWorker(Worker):
         ring: Ring,
         channel: Channel,
         certificate: Certificate | None,
+        *,
+        is_first: bool,
     ) -> None:
         super().__init__(plan, recursor, bound, ring, channel, certificate)
         self._recursor = recursor
+        self._is_first = is_first
         self._lookups: Lookups | None = None
 
     def defer(self, deferred: Deferred, pending: Pending) -> None:
@@ -218,8 +226,25 @@ class ResolverWorker(Worker):
             self._recursor.iterator.denials.flush(delivery.name)
             self._recursor.answers.clear()
 
+    def _follow_anchors(self, anchoring: Anchoring, lookups: Lookups) -> None:
+        """Look at the keys of trust points that are due; who is not to look reads what was seen."""
+        if not self._is_first:
+            anchoring.read()
+            return
+        now_s = int(time.time())
+        for name in anchoring.due(now_s):
+            anchoring.failed(name, now_s)  # until there is an answer
+            self._recursor.iterator.cache.expire(name, codes.DNSKEY, now_s)
+
+            def done(recursed: Recursed | None, _: Task, name: bytes = name) -> None:
+                if recursed is not None:
+                    found = recursed.resolution
+                    anchoring.take(name, list(found.answer), found.validation, int(time.time()))
+
+            lookups.run(plain_question(name, codes.DNSKEY), bytes(16), done)
+
     async def beside(self) -> None:
-        """Refresh what is about to expire."""
+        """Refresh what is about to expire, and follow the keys of trust anchors."""
         from quada.transport.upstream import Upstream
 
         # A cache is many objects that live long and make no circles: walking them costs more than
@@ -229,9 +254,17 @@ class ResolverWorker(Worker):
         upstream = Upstream(self._plan.settings.resolver.forward_ca_file)
         self._lookups = Lookups(self._recursor, upstream, self._ring)
         self._recursor.iterator.attempted = self._lookups.attempted
+        validator = self._recursor.iterator.validator
+        anchoring = None
+        if validator is not None and self._plan.settings.resolver.follow_anchors:
+            anchoring = Anchoring(self._plan.state_dir / "anchors.json", validator.trust.anchors)
+        turn = 0
         try:
             while True:
                 await asyncio.sleep(_PREFETCH_S)
                 self._lookups.refresh()
+                turn += 1
+                if anchoring is not None and turn % _ANCHOR_TURNS == 1:
+                    self._follow_anchors(anchoring, self._lookups)
         finally:
             upstream.close()
