@@ -106,6 +106,20 @@ def test_the_keys_of_the_anchor_are_followed(internet, resolver) -> None:
     assert [key["state"] for key in kept["points"]["."]["keys"]] == ["valid"]
 
 
+@pytest.mark.parametrize(
+    ("name", "rdtype"), [("example.com", "DNSKEY"), (".", "DNSKEY"), ("example.com", "DS")]
+)
+def test_who_asks_for_keys_first_gets_them_and_spoils_nothing(
+    internet, resolver, name: str, rdtype: str
+) -> None:
+    port, _ = resolver()
+    said = internet.dig(name, rdtype, "+dnssec", port=port)
+    assert "NOERROR" in said
+    assert " ad;" in said or " ad " in said, said
+    said = internet.dig("www.example.com", "AAAA", "+dnssec", port=port)
+    assert "NOERROR" in said, said
+
+
 def test_a_gap_that_is_known_answers_for_all_names_in_it(internet, resolver) -> None:
     port, _ = resolver()
     first = internet.dig("nothing-here.example.com", "AAAA", "+dnssec", port=port)

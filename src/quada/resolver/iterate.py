@@ -71,6 +71,7 @@ class Task:
     depth: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     under_way: set[tuple[bytes, int]] = field(default_factory=set)
+    in_hand: dict[tuple[bytes, int], Found] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -389,7 +390,11 @@ class Iterator:
         word = Word(name, rdtype, response.rcode, answer, authority, zone, self.now, self.now + ttl)
         if self.validator is None or delegation.is_fixed:
             return word
-        verdict = yield from self._validate(found_of(clean, is_whole=False), zone, task)
+        found = found_of(clean, is_whole=False)
+        # Who asks for keys needs those keys to believe the answer: they are in hand.
+        task.in_hand[name, rdtype] = found
+        verdict = yield from self._validate(found, zone, task)
+        del task.in_hand[name, rdtype]
         if verdict.state is Validation.BOGUS:
             ttl = min(ttl, cache.BOGUS_TTL_S)
         word = word._replace(
@@ -418,6 +423,9 @@ class Iterator:
 
     def _wanted(self, want: Want, task: Task) -> Steps[Found | None]:
         """Look up keys or DS, without validating them here: that is the conversation's business."""
+        in_hand = task.in_hand.get((want.name, want.rdtype))
+        if in_hand is not None:
+            return in_hand
         known = self.cache.get(want.name, want.rdtype, self.now)
         if known is None:
             if (want.name, want.rdtype) in task.under_way or task.depth >= 3 * DEPTH_MAX:
