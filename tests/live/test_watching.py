@@ -227,3 +227,34 @@ def test_the_watch_tells_of_a_pool_without_a_healthy_member(
             store.close()
 
     until(lambda: kinds() == ["pool-down/www/ipv6"], within_s=20, what="the alert")
+
+
+def test_what_is_usual_is_kept_over_a_restart_and_rubbish_in_its_place_harms_nothing(
+    tmp_path,
+) -> None:
+    query = Event(
+        at_ns=time.time_ns() - 120 * 10**9,
+        role=Role.RECURSIVE,
+        client="2001:db8::1",
+        qname="a.",
+        qtype=28,
+        rcode=0,
+    )
+    first = watcher(tmp_path)
+    first.feed([query])
+    first.judge(int(time.time()))
+    first.remember()
+    kept = json.loads((tmp_path / "usual.json").read_text())["usual"]
+    assert sum(kept["RECURSIVE"]["volume"]) == 1
+    second = watcher(tmp_path)
+    second.remember()
+    assert json.loads((tmp_path / "usual.json").read_text())["usual"] == kept
+    for rubbish in (
+        "",
+        "{",
+        "[]",
+        '{"at": 1e999}',
+        json.dumps({"at": time.time() - 1, "usual": {"X": 1}}),
+    ):
+        (tmp_path / "usual.json").write_text(rubbish)
+        watcher(tmp_path).judge(int(time.time()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ import structlog
 import quada.server.control as control
 from quada.server.receivers import send
 from quada.store.alerts import AlertStore
+from quada.store.files import replacing
 from quada.telemetry.signals import Signal, State, Watch
 from quada.wire.faults import ReachFault
 
@@ -31,6 +33,9 @@ _JUDGE_S: Final = 5.0
 _BACKOFF_S: Final = 10
 _BACKOFF_MAX_S: Final = 3600
 _TRIES_MAX: Final = 50
+_MEMORY_FILE: Final = "usual.json"
+_MEMORY_MAX_S: Final = 2 * 86_400  # what was usual before a longer pause may not be any more
+_REMEMBER_S: Final = 600.0
 
 
 class Watcher:
@@ -53,6 +58,9 @@ class Watcher:
         self._control_path = control_path
         self._lost_before: int | None = None
         self._watch = Watch()
+        self._memory_path = path.with_name(_MEMORY_FILE)
+        self._remembered_at = time.monotonic()
+        self._recall()
         self._watch.resume(
             Signal(**alert.told)._replace(state=State(alert.told["state"]))
             for alert in self._store.alerts(is_open=True, limit=500)
@@ -79,8 +87,31 @@ class Watcher:
                     beside[name] = asyncio.create_task(work())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), _JUDGE_S)
+            if time.monotonic() - self._remembered_at > _REMEMBER_S:
+                self.remember()
+        self.remember()
         for task in beside.values():
             task.cancel()
+
+    def remember(self) -> None:
+        """Write down what is usual, so that the next watch need not learn it again."""
+        self._remembered_at = time.monotonic()
+        try:
+            with replacing(self._memory_path) as file:
+                json.dump({"at": int(time.time()), "usual": self._watch.memory()}, file)
+        except OSError as error:
+            log.warning("what is usual cannot be kept", why=error.strerror)
+
+    def _recall(self) -> None:
+        try:
+            found = json.loads(self._memory_path.read_text(encoding="utf-8"))
+            if 0 <= time.time() - found["at"] < _MEMORY_MAX_S:
+                self._watch.recall(found["usual"])
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("what was usual cannot be read", why=repr(error))
+            self._watch = Watch()
 
     async def look(self) -> None:
         """Ask the supervisor how zones and pools stand; what cannot be asked stays as it was."""

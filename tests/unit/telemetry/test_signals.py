@@ -1,5 +1,6 @@
 """Each signal alone: what opens it, what does not, what it says, and how it ends."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -284,3 +285,22 @@ def test_a_client_that_is_no_address_harms_nothing() -> None:
 def test_what_varies_much_needs_more_to_be_unusual() -> None:
     assert above_usual(20, [5, 5, 5, 5]) > 5
     assert above_usual(20, [0, 0, 0, 30]) < 2
+
+
+def test_what_was_usual_before_a_restart_is_what_is_compared_with() -> None:
+    def minute(number: int, share: float) -> list[Event]:
+        events = []
+        for client in range(60):
+            address, name = f"2001:db8:{client:x}::9", f"m{number}c{client}.example."
+            events.append(query(number, client / 2, address, name, qtype=1))
+            if client < 60 * share:
+                events.append(query(number, client / 2, address, name))
+        return events
+
+    first = Watch()
+    assert told((minute(n, 0.9) for n in range(90)), first) == []
+    second, without = Watch(), Watch()
+    second.recall(json.loads(json.dumps(first.memory())))
+    drop = [minute(n, 0.4) for n in range(90, 102)]
+    assert [one.kind for one in told(drop, second, 90)] == ["aaaa-share"]
+    assert told(drop, without, 90) == []

@@ -24,7 +24,7 @@ from quada.wire import codes
 from quada.wire.ask import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from quada.telemetry.event import Event
 
@@ -95,6 +95,14 @@ class Retries:
         self._open: OrderedDict[tuple[str, str, int], _Open] = OrderedDict()
         self._openings = Openings()
         self._usual: deque[tuple[int, int]] = deque(maxlen=1440)
+
+    def memory(self) -> list[list[int]]:
+        """Give the retries and attempts over IPv6 that are usual, for `recall`."""
+        return [list(one) for one in self._usual]
+
+    def recall(self, memory: Iterable[Sequence[float]]) -> None:
+        """Take on what an earlier watch found usual."""
+        self._usual.extend((int(again), int(tried)) for again, tried in memory)
 
     def resume(self, scope: str) -> None:
         """Take on what was open."""

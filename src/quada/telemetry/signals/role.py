@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from quada.telemetry.event import Role
 from quada.telemetry.rollup import prefix_of
@@ -18,6 +18,8 @@ from quada.telemetry.signals.signal import Signal, State, closed
 from quada.telemetry.signals.upstream import Upstreams
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quada.telemetry.event import Event
 
 _HISTORY_MIN: Final = 60  # minutes before anything is compared with what is usual
@@ -61,6 +63,20 @@ class RoleWatch:
         }
         if kind in judges:
             judges[kind].resume(scope)
+
+    def memory(self) -> dict[str, Any]:
+        """Give what is usual here, as JSON data."""
+        return {
+            "volume": list(self._volume),
+            "share": self._share.memory(),
+            "retries": self._retries.memory(),
+        }
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take on what an earlier watch found usual."""
+        self._volume.extend(int(count) for count in memory["volume"])
+        self._share.recall(memory["share"])
+        self._retries.recall(memory["retries"])
 
     def judge(self, at: int, lost: int) -> list[Signal]:
         """Judge the minute that is over."""

@@ -15,6 +15,9 @@ from quada.telemetry.signals.signal import Signal, State, closed
 if TYPE_CHECKING:
     from quada.telemetry.signals.minute import Minutes
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 KIND: Final = "aaaa-share"
 _WINDOW: Final = 5
 _HISTORY_MIN: Final = 60  # minutes before anything is compared with what is usual
@@ -35,6 +38,14 @@ class Share:
         self._history: deque[tuple[int, float]] = deque(maxlen=_HISTORY_MAX)
         self._sum = 0.0
         self._quiet = 0
+
+    def memory(self) -> list[list[float]]:
+        """Give what is usual, minute by minute, for `recall`."""
+        return [[at, round(share, 4)] for at, share in self._history]
+
+    def recall(self, memory: Iterable[Sequence[float]]) -> None:
+        """Take on what an earlier watch found usual."""
+        self._history.extend((int(at), float(share)) for at, share in memory)
 
     def judge(self, minutes: Minutes, at: int) -> list[Signal]:
         """Judge the minute that is over."""

@@ -44,6 +44,16 @@ class Watch:
                 role = Role[name.upper()]
                 self._roles.setdefault(role, RoleWatch(role)).resume(signal.kind, scope)
 
+    def memory(self) -> dict[str, Any]:
+        """Give what is usual, role by role, as JSON data for `recall`."""
+        return {role.name: watch.memory() for role, watch in self._roles.items()}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take on what an earlier watch found usual. Raises: KeyError, TypeError, ValueError."""
+        for name, one in memory.items():
+            role = Role[name]
+            self._roles.setdefault(role, RoleWatch(role)).recall(one)
+
     def feed(self, events: Iterable[Event]) -> None:
         """Take events; those that come ten minutes late are left out."""
         for event in events:
