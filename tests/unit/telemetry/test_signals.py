@@ -1,13 +1,17 @@
 """Each signal alone: what opens it, what does not, what it says, and how it ends."""
 
+import ipaddress
 import json
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quada.telemetry.event import Cause, Event, Provenance, Role
 from quada.telemetry.signals import Signal, State, Watch
+from quada.telemetry.signals.cluster import _key, _text, site_of
 from quada.telemetry.signals.statistic import above_usual
 from quada.wire.ask import Transport
 
@@ -278,7 +282,7 @@ def test_what_was_open_when_the_watch_ended_is_closed_by_the_next() -> None:
 
 
 def test_a_client_that_is_no_address_harms_nothing() -> None:
-    events = [query(0, n, "1.2.3.4.5", "a.example.", rcode=2) for n in range(50)]
+    events = [query(0, n, "1.2.3.4.5", "a.example.", rcode=2, source="ns1") for n in range(50)]
     assert told([events, [], []]) == []
 
 
@@ -304,3 +308,23 @@ def test_what_was_usual_before_a_restart_is_what_is_compared_with() -> None:
     drop = [minute(n, 0.4) for n in range(90, 102)]
     assert [one.kind for one in told(drop, second, 90)] == ["aaaa-share"]
     assert told(drop, without, 90) == []
+
+
+@given(
+    st.integers(0, (1 << 128) - 1) | st.integers(0, 1 << 80).map(lambda n: n << 16 & (1 << 128) - 1)
+)
+def test_the_quick_prefix_of_an_address_is_the_right_one(number: int) -> None:
+    address = ipaddress.IPv6Address(number)
+    client = str(address.ipv4_mapped or address)
+    depths = (32, 48, 56, 64, 128) if ":" in client else (16, 24, 32)
+    for depth, length in enumerate(depths):
+        wanted = str(ipaddress.ip_network((client, length), strict=False))
+        assert _text(_key(client, depth), depth) == wanted
+    assert site_of(client) == str(ipaddress.ip_network((client, depths[1]), strict=False))
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_the_quick_prefix_of_an_ipv4_address_is_the_right_one(number: int) -> None:
+    client = str(ipaddress.IPv4Address(number))
+    assert site_of(client) == str(ipaddress.ip_network((client, 24), strict=False))
+    assert _text(_key(client, 4), 4) == f"{client}/32"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KIND: Final = "alias-failing"
 _WINDOW: Final = 5
-_KEPT: Final = 40
+_KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 _NAMES_MAX: Final = 5_000
 _COUNT_MIN: Final = 5
 _SHARE_MIN: Final = 0.1

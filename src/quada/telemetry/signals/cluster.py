@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 UNSURE: Final = "too few failures to say where"
-_LENGTHS: Final = {6: (32, 48, 56, 64, 128), 4: (16, 24, 32)}
+_LENGTHS: Final = {6: (32, 48, 56, 64, 128), 4: (16, 24, 32)}  # by depth
 _RISK_MIN: Final = 3.0
 _EVENTS_MIN: Final = 12
 _COVER: Final = 0.8
@@ -47,10 +47,11 @@ def locate(attempts: Iterable[str], failures: Iterable[str]) -> Place:
         return Place(UNSURE)
     rate = bad / total
     best: tuple[tuple[str, int, int], ...] = ()
+    best_depth = 0
     for depth in range(5):
         by_prefix: dict[str, list[int]] = {}
         for client, count in tried.items():
-            counts = by_prefix.setdefault(_prefix(client, depth), [0, 0])
+            counts = by_prefix.setdefault(_key(client, depth), [0, 0])
             counts[0] += count
             counts[1] += failed.get(client, 0)
         chosen = sorted(
@@ -75,25 +76,23 @@ def locate(attempts: Iterable[str], failures: Iterable[str]) -> Place:
             and len(cover) <= _PREFIXES_MAX
             and others * rate >= _OUTSIDE_MIN
         ):
-            best = tuple(cover)
+            best, best_depth = tuple(cover), depth
     if not best:
         return Place("everywhere")
-    inside = [ipaddress.ip_network(prefix) for prefix, *_ in best]
-    sites = {_prefix(c, 3) for c in failed if any(_within(c, net) for net in inside)}
+    inside = {key for key, *_ in best}
+    sites = {net_of(client) for client in failed if _key(client, best_depth) in inside}
     verdict = "in one part of the network" if len(sites) >= _SITES_MIN else "at few clients"
-    return Place(verdict, best)
+    return Place(verdict, tuple((_text(key, best_depth), f, n) for key, f, n in best))
 
 
-@functools.lru_cache(maxsize=65_536)
 def net_of(client: str) -> str:
-    """Give the network a client counts under: /64, or /24."""
-    return _prefix(client, 3 if ":" in client else 1)
+    """Give a key of the network a client counts under: /64, or /24."""
+    return _key(client, 3 if ":" in client else 1)
 
 
-@functools.lru_cache(maxsize=65_536)
 def site_of(client: str) -> str:
     """Give the prefix a site usually has: /48, or /24."""
-    return _prefix(client, 1)
+    return _text(_key(client, 1), 1)
 
 
 def _expected(tried: int, total: int, bad: int, rate: float, here: int) -> float:
@@ -103,14 +102,31 @@ def _expected(tried: int, total: int, bad: int, rate: float, here: int) -> float
     return _RISK_MIN * max(rest, 0.001) * tried
 
 
+def _key(client: str, depth: int) -> str:
+    """Give what addresses of one prefix have in common, quickly: for text as servers write it."""
+    if ":" not in client:
+        count = _LENGTHS[4][min(depth, 2)] // 8
+        return client if count == 4 else ".".join(client.split(".", count)[:count])
+    if depth >= 4:
+        return client
+    head, gap, tail = client.partition("%")[0].partition("::")
+    parts = head.split(":") if head else []
+    if gap and len(parts) < 4:
+        rest = tail.split(":") if tail else []
+        # The last 32 bits may be written as an IPv4 address (RFC 4291 2.2).
+        missing = 8 - len(parts) - len(rest) - ("." in tail)
+        parts = [*parts, *("0",) * missing, *rest]
+    if depth == 2:
+        return f"{':'.join(parts[:3])}:{int(parts[3], 16) & 0xFF00:x}"
+    return ":".join(parts[: (2, 3, 4, 4)[depth]])
+
+
 @functools.lru_cache(maxsize=65_536)
-def _prefix(client: str, depth: int) -> str:
-    address = ipaddress.ip_address(client.partition("%")[0])
-    lengths = _LENGTHS[address.version]
-    length = lengths[min(depth, len(lengths) - 1)]
-    return str(ipaddress.ip_network((address, length), strict=False))
-
-
-def _within(client: str, network: ipaddress.IPv6Network | ipaddress.IPv4Network) -> bool:
-    address = ipaddress.ip_address(client.partition("%")[0])
-    return address.version == network.version and address in network
+def _text(key: str, depth: int) -> str:
+    """Write a key of a depth as a prefix."""
+    if ":" in key:
+        address = key if depth >= 4 else f"{key}::"
+        return str(ipaddress.ip_network((address, _LENGTHS[6][depth]), strict=False))
+    length = _LENGTHS[4][min(depth, 2)]
+    whole = key + ".0" * (4 - length // 8)
+    return str(ipaddress.ip_network((whole, length), strict=False))

@@ -25,6 +25,7 @@ _RATE_MIN: Final = 0.02
 _TRIES_MIN: Final = 50
 _NETS_MIN: Final = 3
 _P_MAX: Final = 1e-4
+_SUSPECT: Final = 0.25
 _ALL: Final = "*"
 _ONE_ZONE: Final = 0.8  # of the failures, that make it the zone's
 _ONE_NAME: Final = 0.8  # of the failures, that make it the name's
@@ -65,13 +66,15 @@ class Failures:
         return out + [closed(KIND, f"{self._role}/{scope}", at) for scope in is_over]
 
     def _failing(self, minutes: Minutes, at: int) -> dict[str, _Pair]:
-        span = minutes.span(at, _WINDOW)
-        zones = {zone for minute in span for zone, _ in minute.zones}
-        whole = _scope(minutes, at, _ALL)
         window = minutes.span(at, 2 * _WINDOW)
-        long = _Pair(_gather(window, _ALL, codes.AAAA), _gather(window, _ALL, codes.A))
-        at_site = _failing_site(long)
+        suspects = _suspects(window)
         held = [scope for scope in self._openings.scopes if "/" in scope]
+        if not suspects and not held:
+            return {}
+        zones = {zone for minute in minutes.span(at, _WINDOW) for zone, _ in minute.zones}
+        whole = _scope(minutes, at, _ALL)
+        long = _Pair(_gather(window, _ALL, codes.AAAA), _gather(window, _ALL, codes.A))
+        at_site = _failing_site(long, suspects | set(held))
         if held and not _fails(_elsewhere(long, held[0]), 1):
             # A site that is open keeps what is its own, as failures come and go.
             return {s: pair for s, pair in at_site.items() if s in held}
@@ -83,7 +86,9 @@ class Failures:
             is_one = any(not _fails(_elsewhere(long, site), 1) for site in at_site)
             return at_site if is_one else {_ALL: whole}
         failing = {
-            zone: pair for zone in zones if _fails(pair := _scope(minutes, at, zone), len(zones))
+            zone: pair
+            for zone in zones & suspects
+            if _fails(pair := _scope(minutes, at, zone), len(zones))
         }
         return failing or at_site
 
@@ -110,10 +115,35 @@ class Failures:
         )  # fmt: skip
 
 
-def _failing_site(whole: _Pair) -> dict[str, _Pair]:
-    """Give the site whose AAAA fail by and large while its A do not; the worst one."""
+def _suspects(window: list[Minute]) -> set[str]:
+    """Give the scopes that may fail, by counts that take little time; mostly there are none.
+
+    An attempt of two minutes counts twice here, so bounds are lower than those it is judged by.
+    """
+    tries: Counter[str] = Counter()
+    bad: Counter[str] = Counter()
+    sites: Counter[str] = Counter()
+    for minute in window:
+        for (zone, rdtype), part in minute.zones.items():
+            if rdtype != codes.AAAA:
+                continue
+            for scope in (zone, _ALL):
+                tries[scope] += len(part.attempts)
+                bad[scope] += len(part.failed)
+            sites.update(site_of(client) for client in part.failed.values())
+    found = {scope for scope, count in bad.items() if count > _SUSPECT * _RATE_MIN * tries[scope]}
+    for site, count in sites.items():
+        there = sum(minute.sites[site] for minute in window)
+        if count >= _SITE_FAILED_MIN and count > _SUSPECT * _SITE_RATE_MIN * there:
+            found.add(site)
+    return found
+
+
+def _failing_site(whole: _Pair, suspects: set[str]) -> dict[str, _Pair]:
+    """Give the site, of those suspected, whose AAAA fail by and large while its A do not."""
     counts = Counter(site_of(client) for client in whole.six.failed.values())
-    sites = [site for site, n in counts.most_common(_SITES_MAX) if n >= _SITE_FAILED_MIN]
+    known = [(site, n) for site, n in counts.most_common() if site in suspects]
+    sites = [site for site, n in known[:_SITES_MAX] if n >= _SITE_FAILED_MIN]
     for site in sites:
         pair = _at_site(whole, site)
         if _fails_at_site(pair, whole):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KIND: Final = "dns64-masking"
 _WINDOW: Final = 5
-_KEPT: Final = 40
+_KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 _NATIVE_MAX: Final = 50_000
 _MASKED_MAX: Final = 20_000  # attempts a minute
 _COUNT_MIN: Final = 10

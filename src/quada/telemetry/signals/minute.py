@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import quada.wire.codes as codes
 from quada.telemetry.event import Cause, Kind
+from quada.telemetry.signals.cluster import site_of
 
 if TYPE_CHECKING:
     from quada.telemetry.event import Event
@@ -21,7 +22,7 @@ _ATTEMPTS_MAX: Final = 200_000  # a minute and type; more are counted and not to
 _ZONES_MAX: Final = 2_000
 _SERVERS_MAX: Final = 5_000
 _EVIDENCE_MAX: Final = 5
-_KEPT: Final = 40  # minutes; the longest window, and what comes late
+_KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 
 
 class ZoneMinute:
@@ -45,6 +46,7 @@ class Minute:
             codes.AAAA: set(), codes.A: set(), codes.HTTPS: set(),
         }  # fmt: skip
         self.zones: dict[tuple[str, int], ZoneMinute] = {}
+        self.sites: Counter[str] = Counter()  # AAAA attempts by the client's site
         # Upstream tries and successes by server address, and by zone and family.
         self.servers: dict[str, list[int]] = {}
         self.families: dict[tuple[str, int], list[int]] = {}
@@ -61,8 +63,10 @@ class Minute:
             return
         attempt = (client, name)
         attempts = self.attempts[qtype]
-        if len(attempts) < _ATTEMPTS_MAX:
+        if attempt not in attempts and len(attempts) < _ATTEMPTS_MAX:
             attempts.add(attempt)
+            if qtype == codes.AAAA:
+                self.sites[site_of(client)] += 1
         if qtype == codes.HTTPS:
             return
         key = (event.zone or zone_of(name), qtype)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KIND: Final = "client-retry"
 _WINDOWS: Final = (5, 10)
-_KEPT: Final = 40
+_KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 _WITHIN_NS: Final = 6_000_000_000  # glibc asks the next server after 5 s (resolv.conf(5))
 _AFTER_NS: Final = 300_000_000  # sooner are racing stubs, which ask several servers at once
 _OPEN_MAX: Final = 50_000

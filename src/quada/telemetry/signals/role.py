@@ -44,7 +44,8 @@ class RoleWatch:
 
     def feed(self, event: Event, at: int) -> None:
         """Count an event in its minute. What claims to be an address and is none is left out."""
-        if event.client is not None and prefix_of(event.client) is None:
+        client = event.client
+        if client is not None and event.source != "quada" and prefix_of(client) is None:
             return
         self.minutes.at(at).add(event)
         self._retries.feed(event, at)

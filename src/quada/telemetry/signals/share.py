@@ -53,7 +53,7 @@ class Share:
         six = set().union(*(minute.attempts[codes.AAAA] for minute in window)) if window else set()
         four = set().union(*(minute.attempts[codes.A] for minute in window)) if window else set()
         tries = len(six) + len(four)
-        if tries < _TRIES_MIN or len({net_of(client) for client, _ in four}) < _NETS_MIN:
+        if tries < _TRIES_MIN or not _are_many(four):
             return []
         share = math.log((len(six) + 0.5) / (len(four) + 0.5))
         baseline = self._baseline(at)
@@ -101,3 +101,13 @@ class Share:
         usual = median(values)
         spread = 1.4826 * median(abs(value - usual) for value in values)
         return usual, spread, is_sure
+
+
+def _are_many(attempts: Iterable[tuple[str, str]]) -> bool:
+    """Whether attempts are of several networks; looks no further than it must."""
+    nets = set()
+    for client, _ in attempts:
+        nets.add(net_of(client))
+        if len(nets) >= _NETS_MIN:
+            return True
+    return False
