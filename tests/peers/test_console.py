@@ -332,6 +332,22 @@ def test_a_run_of_no_name_and_a_run_that_is_gone_are_said_well(page: Page, web) 
     assert "no such run" in page.get_by_role("alert").inner_text()
 
 
+def test_health_tells_a_signed_zones_keys_and_what_comes_next(page: Page, web, until) -> None:
+    import httpx
+
+    page.goto(f"{web.url}/zones/example.com./health")
+    page.get_by_text("Not signed by quada").wait_for()
+    headers = {"Authorization": f"Bearer {web.token}"}
+    path = f"{web.url}/quada/v1/zones/example.com/dnssec"
+    assert httpx.put(path, json={}, headers=headers, trust_env=False, timeout=30).json()["is_live"]
+    page.reload()
+    page.get_by_text("ECDSAP256SHA256").wait_for()
+    assert "active" in page.locator("ul.plain li").first.inner_text()
+    assert "ask the parent for DS" in page.locator("ol.steps li").first.inner_text()
+    keep(page, "health-signed")
+    assert not Axe().run(page, options={"runOnly": AXE_TAGS}).response["violations"]
+
+
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 

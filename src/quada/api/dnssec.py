@@ -226,12 +226,11 @@ class ZoneKeys:
 
 
 def make_router(
-    operations: Operations, caller_of: Callable[..., Caller], state_dir: Path
+    operations: Operations, caller_of: Callable[..., Caller], keys: ZoneKeys
 ) -> APIRouter:
-    """Make the routes. Takes what gives a request's caller, and where the key store is."""
+    """Make the routes. Takes what gives a request's caller, and the key operations."""
     router = APIRouter(prefix="/quada/v1", tags=["quada"], responses=RESPONSES)
     Who = Annotated[Caller, Depends(caller_of)]
-    keys = ZoneKeys(operations, state_dir)
     path = "/zones/{zone}/dnssec"
 
     @router.get("/dnssec")

@@ -145,13 +145,14 @@ def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int)
     gate = Gate(operations, requests_per_hour)
     app.state.gate = gate
     app.state.runs = Runs(operations)
+    app.state.keys = dnssec.ZoneKeys(operations, state_dir)
     app.state.answers = Answers.open(state_dir / FILE)
     for make in (dnsimple.make_router, powerdns.make_router, externaldns.make_router):
         app.include_router(make(operations, gate), responses=problem.OTHERS_RESPONSES)
     app.include_router(
         own.make_router(operations, gate, app.state.runs), responses=problem.RESPONSES
     )
-    app.include_router(dnssec.make_router(operations, gate, state_dir))
+    app.include_router(dnssec.make_router(operations, gate, app.state.keys))
     app.include_router(agents.make_router(gate), responses=problem.RESPONSES)
     app.include_router(problem.make_router())
     for kind in (Fault, RequestValidationError, HTTPException, Exception):

@@ -14,17 +14,20 @@ from fastapi.routing import APIRoute
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import check_scopes
+from quada.api.dnssec import ZoneKeys
 from quada.api.operations import Edit, Edited, Operations
 from quada.api.own import Number, stream
 from quada.api.problem import status_of
 from quada.api.records import Draft, is_system, owner_text, read_type
 from quada.api.runs import Kind, Runs
+from quada.api.signing import ds_lines, outlook
 from quada.console.figures import CLASSES, figure, stacks
 from quada.console.session import COOKIE, Login, Sessions
 from quada.doctor import Finding
 from quada.telemetry.event import Role
 from quada.wire.faults import DataFault, Fault, ReachFault
 from quada.zones import Record, Severity, write_record
+from quada.zones.keyset import describe
 from quada.zones.rdata import read_ipv6, type_name, write_rdata
 from quada.zones.read import read_text
 
@@ -77,7 +80,7 @@ def add_console(app: FastAPI, operations: Operations) -> None:
     sessions = Sessions(operations, app.state.gate)
     router = APIRouter(include_in_schema=False, route_class=_route(pages))
     _add_login(router, pages, sessions, operations)
-    _add_zones(router, pages, sessions, operations, app.state.runs)
+    _add_zones(router, pages, sessions, operations, app)
     _add_editor(router, pages, sessions, operations)
     _add_watching(router, pages, sessions, operations)
     _add_looking(router, pages, sessions, app)
@@ -140,8 +143,10 @@ def _add_login(router: APIRouter, pages: Pages, sessions: Sessions, operations: 
 
 
 def _add_zones(
-    router: APIRouter, pages: Pages, sessions: Sessions, operations: Operations, runs: Runs
+    router: APIRouter, pages: Pages, sessions: Sessions, operations: Operations, app: FastAPI
 ) -> None:
+    runs: Runs = app.state.runs
+    keys: ZoneKeys = app.state.keys
     Seen = Annotated[Login, Depends(sessions.login)]
     Posted = Annotated[Login, Depends(sessions.posted)]
 
@@ -182,11 +187,14 @@ def _add_zones(
         findings = operations.findings(login.caller, zone)
         status = _status(operations)
         name = names.to_text(version.origin)
-        signed = [one for one in status.get("dnssec", []) if one["zone"] == name]
+        held = [one for one in status.get("dnssec", []) if one["zone"] == name]
+        _, signed = keys.find(login.caller, zone)
+        told = outlook(signed, operations.now()) if signed else None
         serving = [one["serial"] for one in status.get("zones", []) if one["zone"] == name]
         return pages.show(
-            "health.html", login, zone=version, findings=findings, signed=signed, serving=serving,
-            is_reached=bool(status), error=Severity.ERROR,
+            "health.html", login, zone=version, findings=findings, held=held[0] if held else None,
+            serving=serving, is_reached=bool(status), error=Severity.ERROR, outlook=told,
+            keys=describe(signed.state) if signed else [], ds=ds_lines(signed) if signed else [],
         )  # fmt: skip
 
     @router.get("/zones/{zone}/doctor")

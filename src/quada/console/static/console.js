@@ -4,7 +4,7 @@
 for (const link of document.querySelectorAll("header nav a")) {
   const path = new URL(link.href).pathname;
   const here = location.pathname;
-  if (path === here || (path === "/" && here.startsWith("/zones/"))) link.setAttribute("aria-current", "page");
+  if (path === here || (path === "/" && here.startsWith("/zones/")) || (path === "/incident" && here.startsWith("/runs/"))) link.setAttribute("aria-current", "page");
 }
 
 document.addEventListener("keydown", (event) => {
