@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from quada.cli.incident import read_logged
+from quada.server.looking import read_logged
 from quada.store.clickhouse import ClickHouseStore, Place, filled
 from quada.store.events import Policy
 from quada.store.seam import ask, open_events, open_history, settle_place, settled_clients

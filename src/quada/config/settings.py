@@ -164,6 +164,7 @@ class AuthoritySection:
     allow_update: tuple[str, ...] = setting(
         (), "Who may update zones (RFC 2136): prefixes, or `key:NAME`."
     )
+    transfer_ca_file: str = setting("", "PEM to trust for primaries over TLS; empty is the usual.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +286,9 @@ class ZoneSection:
         "primary", "Where its data come from.", choices=("primary", "secondary", "catalog")
     )
     file: str = setting("", "Zone file; without one the zone is in the store.")
-    primaries: tuple[str, ...] = setting((), "Servers to transfer from, IPv6 first.")
+    primaries: tuple[str, ...] = setting(
+        (), "Servers to transfer from, IPv6 first; over TLS as `tls://ADDRESS#NAME` (RFC 9103)."
+    )
     key: str = setting("", "TSIG key to transfer with.")
     allow_transfer: tuple[str, ...] = setting((), "Who may transfer it.")
     allow_update: tuple[str, ...] = setting((), "Who may update it.")

@@ -200,6 +200,24 @@ def read_address(text: str, default_port: int = 53) -> Address:
     return Address(host, number)
 
 
+def read_server(text: str, place: str) -> Endpoint:
+    """Read a server to ask: `[2001:db8::1]:53`, or `tls://[2001:db8::1]:853#NAME` (RFC 8310 5).
+
+    Over TLS only who proves the name is believed; without one anybody is. Raises: ConfigFault.
+    """
+    rest = text.removeprefix("tls://")
+    where, _, name = rest.partition("#")
+    is_tls = rest != text
+    if name and not is_tls:
+        raise ConfigFault(
+            f"{text!r} has a name and no encryption", place=place,
+            remedy="write tls://ADDRESS#NAME",
+        )  # fmt: skip
+    found = read_address(where, 853 if is_tls else 53)
+    kind = Transport.DOT if is_tls else Transport.UDP
+    return Endpoint(found.host, found.port, kind, name.rstrip("."))
+
+
 def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = False) -> Plan:
     """Work out a plan. Raises: ConfigFault for what cannot be."""
     authority, resolver = settings.authority, settings.resolver

@@ -17,7 +17,7 @@ from quada.resolver.iterate import Iterator
 from quada.resolver.policy import Policy
 from quada.resolver.roots import built_in_roots, roots_of
 from quada.resolver.servers import Servers
-from quada.server.plan import read_address
+from quada.server.plan import read_server
 from quada.store.files import load_zone_file
 from quada.wire.ask import Transport
 from quada.wire.faults import ConfigFault
@@ -143,18 +143,13 @@ def _fixed(texts: tuple[str, ...], *, is_forward: bool) -> list[Delegation]:
     for text in texts:
         zone, is_named, address = text.rpartition("=")
         origin = names.from_text(zone).lower() if is_named else names.ROOT
-        rest = address.removeprefix("tls://")
-        where, _, name = rest.partition("#")
-        is_tls = rest != address
-        if name and not is_tls:
-            raise ConfigFault(
-                f"{address!r} has a name and no encryption", place="resolver.forward",
-                remedy="write tls://ADDRESS#NAME",
-            )  # fmt: skip
-        found = read_address(where, 853 if is_tls else 53)
-        plain = found.host if found.port == 53 else f"{found.host}@{found.port}"
-        sealed = f"tls+{found.host}@{found.port}" + (f"#{name.rstrip('.')}" if name else "")
-        by_zone.setdefault(origin, []).append(sealed if is_tls else plain)
+        found = read_server(address, "resolver.forward")
+        port = f"@{found.port}"
+        if found.transport is Transport.DOT:
+            text = f"tls+{found.address}{port}" + (f"#{found.name}" if found.name else "")
+        else:
+            text = found.address + (port if found.port != 53 else "")
+        by_zone.setdefault(origin, []).append(text)
     server = names.from_text("configured.invalid.")
     return [
         Delegation(

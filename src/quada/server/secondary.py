@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -18,10 +19,11 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.authority.alias import compose_query
 from quada.authority.transfer import BadTransfer, Incoming
-from quada.server.plan import ZonePlan, read_address
+from quada.server.plan import ZonePlan, read_server
 from quada.server.tsig import Keys
 from quada.store.files import load_zone_file, write_zone_file
 from quada.transport.client import Client, is_answer
+from quada.transport.dot import DotClient, client_context
 from quada.wire.ask import Ask, Endpoint, NoReply, Transport
 from quada.wire.faults import DataFault, PeerFault
 from quada.wire.serial import is_later
@@ -66,6 +68,7 @@ class Secondaries:
         self._state: dict[bytes, dict[str, Any]] = {}
         self._keys = Keys(plan.settings.key)
         self._client = Client()
+        self._dot = DotClient(plan.settings.authority.transfer_ca_file)
 
     def load_all(self) -> Iterator[Zone]:
         """Give the zones that were transferred before."""
@@ -99,7 +102,7 @@ class Secondaries:
         for plan in self._zones:
             if plan.origin != origin:
                 continue
-            known = {read_address(text).host for text in plan.section.primaries}
+            known = {one.address for one in _primaries(plan)}
             if address in known:
                 self._wake[origin].set()
 
@@ -180,16 +183,14 @@ class Secondaries:
 
     async def _refresh(self, plan: ZonePlan) -> bool:
         """Ask primaries, IPv6 first, until one has told whether there is news."""
-        addresses = [read_address(text) for text in plan.section.primaries]
-        for address in sorted(addresses, key=lambda a: ":" not in a.host):
-            endpoint = Endpoint(address.host, address.port)
+        for endpoint in sorted(_primaries(plan), key=lambda one: one.family == 4):
             try:
                 zone = await self._refresh_from(plan, endpoint)
             except (PeerFault, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
                 log.warning(
                     "primary gave no zone",
                     zone=names.to_text(plan.origin),
-                    primary=str(address),
+                    primary=f"{endpoint.address} port {endpoint.port}",
                     why=str(error) or type(error).__name__,
                 )
                 continue
@@ -208,9 +209,11 @@ class Secondaries:
         have = self._have.get(plan.origin)
         if have is not None:
             query = self._signed(plan, compose_query(secrets.randbits(16), plan.origin, codes.SOA))
-            outcome = await self._client.perform(
-                Ask(endpoint._replace(transport=Transport.TCP), query, _TIMEOUT_S)
-            )
+            if endpoint.transport is Transport.DOT:
+                outcome = await self._dot.perform(Ask(endpoint, query, _TIMEOUT_S))
+            else:
+                over_tcp = endpoint._replace(transport=Transport.TCP)
+                outcome = await self._client.perform(Ask(over_tcp, query, _TIMEOUT_S))
             if isinstance(outcome, NoReply):
                 raise BadTransfer(f"no answer to SOA: {outcome.why.name.lower()}")
             soa = next((r for r in skim(outcome.message).answer if r.rdtype == codes.SOA), None)
@@ -233,7 +236,7 @@ class Secondaries:
     async def _exchange(self, plan: ZonePlan, endpoint: Endpoint, have: Zone | None) -> Zone | None:
         query = self._signed(plan, _transfer_query(plan.origin, have))
         verifier = self._keys.follow(plan.section.key, query)
-        reader, writer = await asyncio.open_connection(endpoint.address, endpoint.port)
+        reader, writer = await self._connect(endpoint)
         incoming = Incoming(plan.origin, have)
         try:
             writer.write(len(query).to_bytes(2, "big") + query)
@@ -250,6 +253,20 @@ class Secondaries:
             writer.close()
         raise BadTransfer("the transfer does not end")
 
+    async def _connect(
+        self, endpoint: Endpoint
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a primary: plain, or over TLS 1.3 (RFC 9103 7)."""
+        context = None
+        if endpoint.transport is Transport.DOT:
+            ca_file = self._plan.settings.authority.transfer_ca_file
+            context = client_context(ca_file, name=endpoint.name)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+        return await asyncio.open_connection(
+            endpoint.address, endpoint.port, ssl=context,
+            server_hostname=(endpoint.name or endpoint.address) if context else None,
+        )  # fmt: skip
+
     def _signed(self, plan: ZonePlan, query: bytes) -> bytes:
         return self._keys.sign_query(plan.section.key, query)
 
@@ -257,6 +274,10 @@ class Secondaries:
         place = self._plan.state_dir / "secondary"
         place.mkdir(parents=True, exist_ok=True)
         return place / f"{names.to_text(plan.origin).replace('/', '_')}zone"
+
+
+def _primaries(plan: ZonePlan) -> list[Endpoint]:
+    return [read_server(text, "zone.primaries") for text in plan.section.primaries]
 
 
 def _timers(zone: Zone | None) -> tuple[float, float, float]:

@@ -77,13 +77,8 @@ class DotClient:
     """
 
     def __init__(self, ca_file: str = "") -> None:
-        self._strict = ssl.create_default_context(cafile=ca_file or None)
-        self._loose = ssl.create_default_context()
-        self._loose.check_hostname = False
-        self._loose.verify_mode = ssl.CERT_NONE
-        for context in (self._strict, self._loose):
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.set_alpn_protocols([ALPN_DOT])
+        self._ca_file = ca_file
+        self._contexts: dict[bool, ssl.SSLContext] = {}
         self._connections: dict[tuple[str, int, str], _Connection] = {}
         self._opening: dict[tuple[str, int, str], asyncio.Task[_Connection]] = {}
 
@@ -135,7 +130,9 @@ class DotClient:
         return made
 
     async def _open(self, address: str, port: int, name: str) -> _Connection:
-        context = self._strict if name else self._loose
+        context = self._contexts.get(bool(name))
+        if context is None:
+            context = self._contexts[bool(name)] = client_context(self._ca_file, name=name)
         async with asyncio.timeout(_IDLE_S):
             reader, writer = await asyncio.open_connection(
                 address, port, ssl=context, server_hostname=name or address
@@ -146,6 +143,17 @@ class DotClient:
         """End all connections."""
         for one in self._connections.values():
             one.close()
+
+
+def client_context(ca_file: str, *, name: str) -> ssl.SSLContext:
+    """Make the TLS of a client: with a name the server must prove it, without one nothing."""
+    context = ssl.create_default_context(cafile=ca_file or None)
+    if not name:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([ALPN_DOT])
+    return context
 
 
 def padded(query: bytes) -> bytes:
