@@ -79,3 +79,25 @@ def test_only_metrics_is_served_there_and_an_end_is_clean(serve, free_port, tmp_
     assert answer.text.endswith("# EOF\n")
     assert served.stop() == 0
     assert "rror" not in served.log.read_text()
+
+
+def test_why_our_resolver_failed_and_whom_it_asked_in_vain_are_counted(
+    serve, free_port, tmp_path: Path, until
+) -> None:
+    port = free_port()
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        f'version = 1\n[metrics]\nlisten = ["[::1]:{port}"]\n'
+        f'[resolver]\nlisten = ["[::1]:0"]\ndnssec = false\nforward = ["[::1]:{free_port()}"]\n'
+    )
+    served = serve("--role", "resolver", "--config", str(config), listen="")
+    assert served.udp("www.example.com.", "AAAA").rcode() == 2
+    labels = (("cause", "reachability"), ("family", "6"), ("qtype", "AAAA"),
+              ("role", "recursive"), ("source", "quada"))  # fmt: skip
+    until(
+        lambda: scrape(port).get("quada_query_failures_total", {}).get(labels) == 1,
+        what="a failure with its cause",
+    )
+    unanswered = (("family", "6"), ("outcome", "unanswered"), ("source", "quada"),
+                  ("transport", "udp"))  # fmt: skip
+    assert scrape(port)["quada_upstream_total"][unanswered] >= 1
