@@ -170,3 +170,12 @@ def test_over_tls_the_certificate_is_checked_replaced_and_cookies_are_secure(
             return found.getpeercert(binary_form=True) != first
 
     until(serves_another, within_s=40, what="the new certificate")
+
+
+def test_a_run_under_way_does_not_hold_up_the_end(api: Api, until) -> None:
+    begun = api.http.post("/quada/v1/runs", json={"kind": "doctor", "name": "example.com"})
+    assert begun.status_code == 202
+    started = time.monotonic()
+    assert api.served.stop() == 0
+    assert time.monotonic() - started < 10
+    assert "Traceback" not in api.served.log.read_text()

@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from quada.api.access import Unauthenticated
 from quada.store.answers import KEY_OCTETS_MAX, Answer, digest
 from quada.wire.faults import DataFault, Fault
 
@@ -81,8 +80,6 @@ class Repeats:
                 request.headers.get("if-match", "").encode(), body,
             )  # fmt: skip
             known = await run_in_threadpool(self._answers.take, who, key, asked, self._now())
-        except Unauthenticated:
-            return await self._app(scope, receive, send)  # says so itself
         except (Fault, HTTPException) as fault:
             return await self._show(request, fault)(scope, receive, send)
         if known is not None:

@@ -1,5 +1,6 @@
 """Idempotency keys: a repeated change is made once and answered alike, over a restart too."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,20 @@ def test_a_key_belongs_to_its_caller_and_what_they_may(api: Api) -> None:
     assert other.post(RECORDS, json=BODY, headers=KEY).status_code == 403
     nobody = api.client("wrong")
     assert nobody.post(RECORDS, json=BODY, headers=KEY).status_code == 401
+
+
+def test_a_wrong_token_with_a_key_counts_once(api: Api) -> None:
+    nobody = api.client("wrong")
+    told = [nobody.post(RECORDS, json=BODY, headers=KEY).status_code for _ in range(21)]
+    assert told == [401] * 20 + [429]
+
+
+def test_the_same_change_at_the_same_time_is_made_once(api: Api) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda _: api.http.post(RECORDS, json=BODY, headers=KEY), range(8)))
+    assert {one.status_code for one in told} <= {201, 409}
+    assert 201 in {one.status_code for one in told}
+    assert len(api.store.history(ORIGIN)) == 2
 
 
 def test_a_void_token_gets_no_kept_answer_and_leaves_the_key_free(api: Api) -> None:
