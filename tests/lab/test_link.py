@@ -233,6 +233,29 @@ def test_dnsmasq_alone_as_its_file_says(wire: Wire) -> None:
         assert next(lease["resolvers"] for lease in seen["link"]["leases"]) == [OWN]
 
 
+def test_what_config_dnr_prints_is_what_clients_are_told(wire: Wire) -> None:
+    config = wire.place / "quada.toml"
+    config.write_text(
+        'version = 1\n[resolver]\nlisten_tls = ["[::]:853"]\nlisten_https = ["[::]:443"]\n'
+        f'[tls]\nnames = ["dns.example.net", "{OWN}"]\n'
+    )
+    said = _sh(sys.executable, "-m", "quada", "config", "dnr", str(config))
+    option = next(line for line in said.splitlines() if line.startswith("dnsmasq: ")).removeprefix(
+        "dnsmasq: "
+    )
+    wire.radvd(f"AdvOtherConfigFlag on; RDNSS {OWN} {{ }};")
+    wire.dnsmasq("port=53", "address=/ipv4only.arpa/", "dhcp-range=2001:db8:77::,static,64",
+                 f"dhcp-option=option6:dns-server,[{OWN}]", option)  # fmt: skip
+    data = eventually(
+        wire.seen, lambda data: bool(data["link"]["leases"] and data["link"]["routers"])
+    )
+    assert data["link"]["leases"][0]["encrypted"] == [
+        {"name": "dns.example.net.", "addresses": [OWN], "priority": 1,
+         "params": b"\x00\x01\x00\x04\x03dot\x00\x03\x00\x02\x03\x55".hex()}
+    ]  # fmt: skip
+    assert "dnr" in codes(data, "PASS")
+
+
 def test_kea_with_and_without_its_option(wire: Wire) -> None:
     config = wire.kea([])
     wire.radvd(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from quada.cli.output import faults_exit, print_json
+from quada.cli.output import FOUND, faults_exit, print_json
 from quada.config.load import Known, known_settings, read_settings
 from quada.wire.faults import ConfigFault
 
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     group.command("check")(check)
     group.command("explain")(explain)
     group.command("show")(show)
+    group.command("dnr")(dnr)
     group.command("reference")(print_reference)
     group.command("metrics")(print_metrics)
     app.add_typer(group, name="config")
@@ -35,6 +36,38 @@ def check(file: _ConfigFile) -> None:
         settings = read_settings(_text(file), str(file))
         make_plan(settings, roles=("authority", "resolver"))
         typer.echo(f"{file}: good")
+
+
+def dnr(
+    file: _ConfigFile,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Print what DHCPv6 servers must be told to announce our encrypted resolver (RFC 9463).
+
+    Lines for dnsmasq and Kea, from `resolver.listen_tls` and its likes and `tls.names`. Exit code 1
+    where there is nothing to announce.
+    """
+    from quada.doctor.link.messages import compose_encrypted
+    from quada.server.designate import encrypted
+    from quada.server.plan import make_plan
+
+    with faults_exit(as_json=as_json):
+        plan = make_plan(read_settings(_text(file), str(file)), roles=("authority", "resolver"))
+        found = [(one, compose_encrypted(one)) for one in encrypted(plan)]
+        if as_json:
+            print_json([
+                {"priority": one.priority, "name": one.name, "addresses": list(one.addresses),
+                 "option": octets.hex()} for one, octets in found
+            ])  # fmt: skip
+        for one, octets in found if not as_json else ():
+            typer.echo(f"# {one.name} at {', '.join(one.addresses)}")
+            typer.echo(f"dnsmasq: dhcp-option=option6:144,{octets.hex(':')}")
+            typer.echo(f'kea: {{"code": 144, "csv-format": false, "data": "{octets.hex()}"}}')
+        if not found:
+            if not as_json:
+                typer.echo("nothing to announce: no encrypted listener with a name and an IPv6"
+                           " address (resolver.listen_tls, tls.names)", err=True)  # fmt: skip
+            raise typer.Exit(FOUND)
 
 
 def explain(

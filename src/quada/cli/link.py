@@ -194,8 +194,9 @@ def _show(seen: Link, found: list[Finding], *, every: bool, as_json: bool) -> No
     if as_json:
         data: dict[str, Any] = asdict(seen)
         for place in (*data["routers"], *data["leases"]):
-            for one in place["encrypted"]:
-                one["params"] = one["params"].hex()
+            place["encrypted"] = [
+                {**one._asdict(), "params": one.params.hex()} for one in place["encrypted"]
+            ]
         print_json({
             "link": data, "clients": [one._asdict() for one in fates],
             "findings": list(map(judged_data, found)),

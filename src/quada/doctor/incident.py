@@ -215,11 +215,16 @@ def _radius(logged: Logged) -> Step:
         f"AAAA: {len(logged.six_failed)} of {len(logged.six)} attempts failed",
         f"A: {len(logged.four_failed)} of {len(logged.four)} attempts failed",
     )
-    verdict = Verdict.WARN if logged.six_failed else Verdict.PASS
+    if logged.six_failed:
+        verdict, said = Verdict.WARN, _place(logged)
+    elif logged.six:
+        verdict, said = Verdict.PASS, "nobody fails"
+    else:
+        verdict, said = Verdict.UNKNOWN, "nobody asked for AAAA of it"
     return Step(
         "blast radius",
         verdict,
-        _place(logged) if logged.six_failed else "nobody fails",
+        said,
         evidence,
         (
             'quada logs query "SELECT client, count(*) FROM events'

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from quada.doctor.observation import Exchange, Observation
 
+_BAD: Final = (Verdict.FAIL, Verdict.WARN)
 _SHORT_S: Final = 12 * 3600  # Zonemaster DNSSEC04
 _SOON_S: Final = 7 * 86_400
 _REFERRAL_OCTETS: Final = 512
@@ -42,12 +43,20 @@ def judge(observation: Observation, *, ignores: frozenset[str] = frozenset()) ->
         *_judge_dnssec(observation),
         *_judge_graph(observation, fit),
     ]
+    if not fit:
+        # Who reaches the root over no family can tell of nothing.
+        found = [
+            one._replace(verdict=Verdict.UNKNOWN) if one.verdict in _BAD else one for one in found
+        ]
     return sort_findings(found)
 
 
 def fit_families(observation: Observation) -> set[int]:
-    """Give the families over which this vantage point reached any root server."""
-    return {one.family for one in observation.about("vantage") if one.answer is not None}
+    """Give the families over which this vantage point reached any root server.
+
+    Who answers without authority is somebody in between, and says nothing of the world.
+    """
+    return {one.family for one in observation.about("vantage") if one.is_good}
 
 
 def _judge_vantage(observation: Observation, fit: set[int]) -> Iterator[Finding]:
@@ -56,6 +65,8 @@ def _judge_vantage(observation: Observation, fit: set[int]) -> Iterator[Finding]
         evidence = tuple(f"{one.address}: {one.outcome}, {one.rtt_ms} ms" for one in asked)
         verdict = Verdict.PASS if family in fit else Verdict.UNKNOWN
         word = "reaches" if family in fit else "does not reach"
+        if family not in fit and any(one.answer is not None for one in asked):
+            word = "is answered by somebody else in place of"
         yield Finding(
             f"vantage-ipv{family}",
             verdict,

@@ -129,7 +129,7 @@ class Observer:
             made, [(".", "", a, Wanted("vantage", ".", "SOA")) for a in chosen]
         )
         for family in (6, 4):
-            if not any(one.answer is not None for one in asked if one.family == family):
+            if not any(one.is_good for one in asked if one.family == family):
                 self._families.discard(family)
 
     def _descend(self, name: str, depth: int) -> Steps[str]:

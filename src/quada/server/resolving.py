@@ -21,16 +21,11 @@ from quada.server.plan import read_server
 from quada.store.files import load_zone_file
 from quada.wire.ask import Transport
 from quada.wire.faults import ConfigFault
-from quada.zones import read_zone
 
 if TYPE_CHECKING:
     from quada.config.settings import ResolverSection
-    from quada.server.plan import Plan
     from quada.zones import Zone
 
-_INFO = ("qnamemin", "exterr=3,4,6-12,15,18-20,22,23,29")  # RFC 9606 5, RFC 8914 codes we give
-_ALPN = {Transport.DOT: "dot", Transport.DOH: "h2", Transport.DOQ: "doq"}
-_EVERYWHERE = frozenset(("::", "0.0.0.0"))
 _ANSWERS_A_MIB = 700  # measured: an answer with its records takes about 1.4 KiB
 
 
@@ -79,39 +74,6 @@ def make_recursor(section: ResolverSection, worker: int, *own: Zone) -> Recursor
         worker=worker,
     )
     return Recursor(settings, iterator, policy)
-
-
-def designation(plan: Plan) -> Zone:
-    """Make `resolver.arpa`: where this resolver is reached encrypted, and what it can do.
-
-    Without encrypted listeners or a name to authenticate it is there and empty, so that nobody
-    asks the world for it. RFC: 9462 4 and 6.4, 9606 5
-    """
-    lines = [
-        "@ 10800 SOA localhost. nobody.invalid. 1 3600 1200 604800 10800",
-        "@ 10800 NS localhost.",
-        f"@ 7200 RESINFO {' '.join(_INFO)}",
-    ]
-    hosts = plan.certificate_names
-    priority = 0
-    for listen in plan.resolver_listen:
-        kind = _ALPN.get(listen.transport)
-        if kind is None:
-            continue
-        address = listen.address
-        hint = "" if address.host in _EVERYWHERE else (
-            f" ipv{6 if ':' in address.host else 4}hint={address.host.partition('%')[0]}"
-        )  # fmt: skip
-        for host in hosts:
-            priority += 1
-            lines.append(
-                f"_dns 7200 SVCB {priority} {host}. alpn={kind} port={address.port}{hint}"
-                + (" dohpath=/dns-query{?dns}" if listen.transport is Transport.DOH else "")
-            )
-    if not priority:
-        # The name is there, so that SVCB gets NODATA (RFC 9462 6.4).
-        lines.append('_dns 7200 TXT "no encrypted listener"')
-    return read_zone("\n".join(lines) + "\n", names.from_text("resolver.arpa."))
 
 
 def _local_zone(text: str) -> Zone:

@@ -41,12 +41,13 @@ from quada.server.deliver import (
     ZoneNotified,
     apply_delivery,
 )
+from quada.server.designate import designation
 from quada.server.lookups import Lookups
 from quada.server.notify import Notifier
 from quada.server.plan import Address, Listen
 from quada.server.pools import PoolWatch
 from quada.server.processes import become, die_with
-from quada.server.resolving import designation, make_recursor
+from quada.server.resolving import make_recursor
 from quada.server.ring import Ring, ring_path
 from quada.server.secondary import Secondaries
 from quada.server.signed import SignedZones

@@ -41,3 +41,8 @@ def test_a_link_that_was_looked_at_is_step_four_and_a_cause() -> None:
     assert report.causes[0].code == "client-discovery"
     assert report.steps[3].verdict == "FAIL"
     assert "no RDNSS" in report.steps[3].said
+
+
+def test_a_name_that_nobody_asked_for_has_no_blast_radius_to_tell() -> None:
+    report = walk(Observation("www.example.com.", ".", 0.0), [], Logged(minutes=60))
+    assert report.steps[5].verdict == "UNKNOWN"

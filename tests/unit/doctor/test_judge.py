@@ -148,3 +148,16 @@ def test_a_damaged_file_is_refused_or_judged(data) -> None:
         judge(made)
     except (TypeError, AttributeError, ValueError):
         pytest.fail(f"a damaged {key} got through reading")
+
+
+def test_where_somebody_else_answers_for_the_root_nothing_fails() -> None:
+    made = seen(soa("2a00::1", 1), soa("198.51.0.1", 2))
+    for one in made.about("vantage"):
+        proxied = dns.message.from_wire(bytes.fromhex(one.message))
+        proxied.flags &= ~0x400
+        one.message = proxied.to_wire().hex()
+    made.resolved.append(Resolved("example.", "AAAA", "both", "SERVFAIL", "bogus", [], "no DS"))
+    found = judge(made)
+    assert not {one.code for one in found if one.verdict in ("FAIL", "WARN")}
+    said = next(one for one in found if one.code == "vantage-ipv6")
+    assert "somebody else" in said.message

@@ -221,6 +221,18 @@ def _counted(data: bytes) -> tuple[bytes, bytes]:
     return data[2:end], data[end:]
 
 
+def compose_encrypted(one: Encrypted) -> bytes:
+    """Compose a DHCPv6 option 144's data: what servers must be told to send (RFC 9463 4.1)."""
+    name = names.from_text(one.name)
+    addresses = b"".join(ipaddress.IPv6Address(address).packed for address in one.addresses)
+    return (
+        one.priority.to_bytes(2, "big")
+        + len(name).to_bytes(2, "big") + name
+        + len(addresses).to_bytes(2, "big") + addresses
+        + one.params
+    )  # fmt: skip
+
+
 def _need(option: bytes, size: int) -> None:
     if len(option) < size:
         raise MalformedMessage(f"{len(option)} octets where {size} are needed")
