@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 
 from quada.acme.challenges import KINDS
+from quada.acme.orders import URN, problem_data, read_identifier, read_request
 from quada.acme.signed import (
     ALGORITHMS,
     Key,
@@ -35,15 +34,12 @@ from quada.wire.faults import MalformedMessage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-
     from quada.acme.issue import Issuer
-    from quada.acme.validate import Problem, Verdict
+    from quada.acme.validate import Verdict
 
 _KEPT_MAX: Final = 10_000  # our choice: accounts, orders, nonces; the oldest go
 _NAMES_MAX: Final = 100
 _ORDER_S: Final = 86_400
-_URN: Final = "urn:ietf:params:acme:error:"
 _STATUS: Final = {
     "accountDoesNotExist": 400, "alreadyRevoked": 400, "badCSR": 400, "badNonce": 400,
     "badPublicKey": 400, "badRevocationReason": 400, "badSignatureAlgorithm": 400,
@@ -149,7 +145,7 @@ class RehearsalCa:
         try:
             return self._handle(method, path, body)
         except Refusal as refusal:
-            return self._problem(refusal.kind, refusal.detail)
+            return self._refused(refusal.kind, refusal.detail)
 
     def settle(self, place: tuple[str, int], verdict: Verdict) -> None:
         """Note how a validation ended."""
@@ -294,7 +290,7 @@ class RehearsalCa:
         if number:
             order = self._find_order(account, number)
             return Answer(200, self._order_data(order), self._at("order", number))
-        names = [_identifier(one) for one in _list(signed.data(), "identifiers")]
+        names = [read_identifier(one) for one in _list(signed.data(), "identifiers")]
         if not names or len(names) > _NAMES_MAX:
             raise Refusal("malformed", f"an order has 1 to {_NAMES_MAX} identifiers")
         expires = self._now() + _ORDER_S
@@ -399,7 +395,7 @@ class RehearsalCa:
             raise Refusal("orderNotReady", f"the order is {status}")
         try:
             request = x509.load_der_x509_csr(unbase64(str(signed.data().get("csr", ""))))
-            wanted, key = _check_request(request)
+            wanted, key = read_request(request)
         except (ValueError, MalformedMessage) as error:
             raise Refusal("badCSR", f"the request cannot be taken: {error}") from error
         if wanted != set(order.names):
@@ -479,10 +475,10 @@ class RehearsalCa:
     def _at(self, kind: str, number: str) -> dict[str, str]:
         return {"Location": f"{self.url}/{kind}/{number}"}
 
-    def _problem(self, kind: str, detail: str) -> Answer:
+    def _refused(self, kind: str, detail: str) -> Answer:
         status = _STATUS[kind]
         is_acme = kind not in ("notFound", "methodNotAllowed")
-        data = {"type": f"{_URN}{kind if is_acme else 'malformed'}", "detail": detail,
+        data = {"type": f"{URN}{kind if is_acme else 'malformed'}", "detail": detail,
                 "status": status}  # fmt: skip
         if kind == "badSignatureAlgorithm":
             data["algorithms"] = list(ALGORITHMS)
@@ -499,51 +495,6 @@ class _Signed(NamedTuple):
     def data(self) -> dict[str, Any]:
         """The payload as an object."""
         return payload_data(self.payload)
-
-
-def problem_data(problem: Problem) -> dict[str, Any]:
-    """Give a validation's problem as ACME's problem document."""
-    status = {"unauthorized": 403, "caa": 403}.get(problem.kind, 400)
-    return {"type": f"{_URN}{problem.kind}", "detail": problem.detail, "status": status}
-
-
-def _check_request(
-    request: x509.CertificateSigningRequest,
-) -> tuple[set[str], CertificatePublicKeyTypes]:
-    """Give the names and key of a certificate request. Raises: ValueError for what no CA takes."""
-    if not request.is_signature_valid:
-        raise ValueError("its signature is wrong")
-    key = request.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        if not 2048 <= key.key_size <= 4096:
-            raise ValueError(f"an RSA key of {key.key_size} bits")
-    elif not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in (
-        "secp256r1", "secp384r1"
-    ):  # fmt: skip
-        raise ValueError("the key must be RSA, P-256 or P-384")
-    names = {str(one.value).lower() for one in request.subject if one.oid == NameOID.COMMON_NAME}
-    try:
-        san = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return names, key
-    if any(not isinstance(one, x509.DNSName) for one in san):
-        raise ValueError("it asks for more than DNS names")
-    return names | {name.lower() for name in san.get_values_for_type(x509.DNSName)}, key
-
-
-def _identifier(data: Any) -> str:
-    if not isinstance(data, dict) or data.get("type") != "dns":
-        raise Refusal("unsupportedIdentifier", "identifiers are of type dns")
-    name = str(data.get("value", "")).lower()
-    labels = name.removeprefix("*.").split(".")
-    is_name = len(labels) > 1 and len(name) <= 253 and all(
-        label and len(label) <= 63 and label.replace("-", "").isalnum() and label.isascii()
-        and not label.startswith("-") and not label.endswith("-")
-        for label in labels
-    )  # fmt: skip
-    if not is_name or labels[-1].isdigit():
-        raise Refusal("rejectedIdentifier", f"{name[:100]!r} is no public host name")
-    return name
 
 
 def _list(data: dict[str, Any], key: str) -> list[Any]:
