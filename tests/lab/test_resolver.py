@@ -120,6 +120,41 @@ def test_who_asks_for_keys_first_gets_them_and_spoils_nothing(
     assert "NOERROR" in said, said
 
 
+def test_a_cache_that_is_kept_answers_after_a_restart(internet, tmp_path) -> None:
+    config = tmp_path / "quada.toml"
+    state = internet.place / "kept"
+    config.write_text(
+        f'version = 1\n[server]\nstate_dir = "{state}"\nworkers = 1\n[resolver]\nlisten = ["[::1]:5398"]\n'
+        f'root_hints = "{internet.hints}"\ntrust_anchor = "{internet.anchor}"\nkeep_cache = true\n'
+    )
+
+    def start():
+        made = internet.popen(
+            [sys.executable, "-m", "quada", "serve", "--role", "resolver", "--config", str(config)],
+            "kept.log",
+        )
+        internet.wait_for("localhost", "::1", 5398)
+        return made
+
+    first = start()
+    for name in ("www.example.com", "none.example.com", "www.broken.com"):
+        internet.dig(name, "AAAA", port=5398)
+    first.terminate()
+    first.wait(20)
+    assert (state / "cache-0.jsonl").stat().st_mode & 0o077 == 0
+    internet.drop("ip6 daddr 2001:db8::/32")
+    internet.drop("ip daddr 192.0.2.0/24")
+    try:
+        start()
+        said = internet.dig("www.example.com", "AAAA", "+dnssec", port=5398)
+        assert "2001:db8:ff::80" in said
+        assert " ad;" in said or " ad " in said
+        assert "NXDOMAIN" in internet.dig("none.example.com", "AAAA", port=5398)
+        assert "SERVFAIL" in internet.dig("www.broken.com", "AAAA", port=5398)
+    finally:
+        internet.restore()
+
+
 def test_a_gap_that_is_known_answers_for_all_names_in_it(internet, resolver) -> None:
     port, _ = resolver()
     first = internet.dig("nothing-here.example.com", "AAAA", "+dnssec", port=port)

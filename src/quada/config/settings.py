@@ -198,6 +198,7 @@ class ResolverSection:
     policy_zone: str = setting("", "Zone file of response policy.")
     local_zone: tuple[str, ...] = setting((), "Zones answered from files, `ZONE=FILE`.")
     cache_mib: int = setting(128, "Memory for the cache of one worker.", unit="MiB")
+    keep_cache: bool = setting(False, "Keep the cache over a restart, in the state directory.")
     serve_stale_s: int = setting(86_400, "How long expired data may be served.", unit="s")
     families: str = setting(
         "both", "Families to ask servers over.", choices=("both", "ipv6", "ipv4")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import quada.wire.names as names
 from quada.telemetry.event import Validation
+from quada.wire.records import Record
 
 if TYPE_CHECKING:
-    from quada.wire.records import Record
+    from collections.abc import ItemsView, Iterable, Iterator
 
 TTL_MAX_S: Final = 86_400  # RFC 8767 4 recommends a cap of a day or some
 NEGATIVE_TTL_MAX_S: Final = 3_600  # RFC 2308 5 recommends one to three hours
@@ -79,6 +81,9 @@ class _Bounded(Generic[_Key, _Value]):
 
     def held(self) -> list[_Key]:
         return list(self._items)
+
+    def items(self) -> ItemsView[_Key, _Value]:
+        return self._items.items()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -160,6 +165,50 @@ class Cache:
                     self._delegations.pop(zone)
         return len(gone)
 
+    def dump(self, now: float) -> Iterator[str]:
+        """Write what still holds as lines, the least used first; delegations are learnt again."""
+        for (name, rdtype), word in list(self._finals.items()):
+            # NXDOMAIN cuts (type 0) come back with the answer that they are.
+            if rdtype and word.expires_at > now and word.validation is not Validation.BOGUS:
+                yield json.dumps([
+                    name.hex(), rdtype, word.rcode, _lines(word.answer), _lines(word.authority),
+                    word.zone.hex(), word.stored_at, word.expires_at, int(word.validation),
+                    word.ede, word.reason,
+                ])  # fmt: skip
+
+    def restore(self, lines: Iterable[str], now: float) -> int:
+        """Take lines that `dump` wrote; what does not hold or cannot be read is left out.
+
+        Gives how many were taken.
+        """
+        count = 0
+        for line in lines:
+            try:
+                (
+                    name,
+                    rdtype,
+                    rcode,
+                    answer,
+                    authority,
+                    zone,
+                    stored_at,
+                    expires_at,
+                    validation,
+                    ede,
+                    reason,
+                ) = json.loads(line)
+                word = Word(
+                    bytes.fromhex(name), int(rdtype), int(rcode), _records(answer),
+                    _records(authority), bytes.fromhex(zone), float(stored_at), float(expires_at),
+                    Validation(validation), None if ede is None else int(ede), str(reason),
+                )  # fmt: skip
+            except (ValueError, TypeError, KeyError, RecursionError):
+                continue
+            if stored_at <= now < expires_at <= stored_at + TTL_MAX_S:
+                self.put(word)
+                count += 1
+        return count
+
     def status(self) -> dict[str, Any]:
         """Give sizes and counts."""
         return {
@@ -168,3 +217,14 @@ class Cache:
             "hits": self.hits,
             "misses": self.misses,
         }
+
+
+def _lines(records: tuple[Record, ...]) -> list[Any]:
+    return [[one.owner.hex(), one.rdtype, one.ttl, one.rdata.hex()] for one in records]
+
+
+def _records(lines: list[Any]) -> tuple[Record, ...]:
+    return tuple(
+        Record(bytes.fromhex(owner), int(rdtype), int(ttl), bytes.fromhex(rdata))
+        for owner, rdtype, ttl, rdata in lines
+    )

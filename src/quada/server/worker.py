@@ -11,6 +11,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 import quada.wire.codes as codes
 from quada.server.anchoring import Anchoring
 from quada.server.deliver import Delivery, Explain, Explained, Flush, Ready, apply_delivery
@@ -23,8 +25,11 @@ from quada.transport.udp import UdpListener
 from quada.wire.ask import Transport
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quada.authority import Authority
     from quada.resolver.answer import Recursed, Recursor
+    from quada.resolver.cache import Cache
     from quada.resolver.iterate import Task
     from quada.server.channel import Channel
     from quada.server.plan import Plan
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from quada.transport.tls import Certificate
     from quada.wire.respond import Deferred, Responder
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _RESEED: Final = 16
 _PREFETCH_S: Final = 0.5
 _ANCHOR_TURNS: Final = 120  # a look at what is due every minute
@@ -258,6 +264,10 @@ class ResolverWorker(Worker):
         anchoring = None
         if validator is not None and self._plan.settings.resolver.follow_anchors:
             anchoring = Anchoring(self._plan.state_dir / "anchors.json", validator.trust.anchors)
+        kept = None
+        if self._plan.settings.resolver.keep_cache:
+            kept = self._plan.state_dir / f"cache-{self._recursor.settings.worker}.jsonl"
+            restore_cache(kept, self._recursor.iterator.cache)
         turn = 0
         try:
             while True:
@@ -268,3 +278,29 @@ class ResolverWorker(Worker):
                     self._follow_anchors(anchoring, self._lookups)
         finally:
             upstream.close()
+            if kept is not None:
+                keep_cache(kept, self._recursor.iterator.cache)
+
+
+def restore_cache(file: Path, cache: Cache) -> None:
+    """Take what an earlier run kept; a file that is not there or not ours costs nothing."""
+    try:
+        with file.open(encoding="ascii", errors="replace") as lines:
+            count = cache.restore(lines, time.time())
+        log.info("the cache was restored", answers=count)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("the kept cache cannot be read", why=str(error))
+
+
+def keep_cache(file: Path, cache: Cache) -> None:
+    """Write what holds for the next run, atomically, readable by us alone."""
+    draft = file.with_suffix(".new")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            for line in cache.dump(time.time()):
+                out.write(line + "\n")
+        draft.replace(file)
+    except OSError as error:
+        log.warning("the cache cannot be kept", why=str(error))
