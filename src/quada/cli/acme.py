@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from quada import __version__
-from quada.acme.forecast import Forecast, forecast
+from quada.acme.challenges import KINDS
+from quada.acme.forecast import Finding, Forecast, forecast
+from quada.acme.preflight import preflight
 from quada.acme.signed import unbase64
 from quada.acme.validate import Failed, Fetched, Mode, Shook
 from quada.cli.output import FOUND, faults_exit, print_json, printable
@@ -37,6 +39,7 @@ def check(
     webroot: Annotated[
         Path | None, typer.Option(help="Where the web server's files are: tried with a real token.")
     ] = None,
+    challenge: Annotated[str, typer.Option(help="http-01, dns-01 or tls-alpn-01.")] = "http-01",
     issuer: Annotated[str, typer.Option(help="The CA, for CAA.")] = "letsencrypt.org",
     resolver: Annotated[str, typer.Option(help="Resolver to ask; else the system's.")] = "",
     resolve: Annotated[
@@ -47,13 +50,29 @@ def check(
     lab: Annotated[bool, typer.Option("--lab", help="Reserved addresses are well here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Rehearse http-01 as Boulder validates it, IPv6 first, and tell each pitfall with its fix.
+    """Rehearse a validation as Boulder does it, IPv6 first, and tell each pitfall with its fix.
 
     Without --webroot no token is there to be found: then an answer of 404 over the address that
     would be picked is as good as it gets. Exit code 1 where validation would fail.
     """
     with faults_exit(as_json=as_json):
         driver = Validating(resolver, resolve or [])
+        wanted = name.rstrip(".").lower()
+        ports = {80: http_port, 443: https_port}
+        dialled = (lambda _: False) if lab else is_reserved
+        if challenge not in KINDS:
+            raise ConfigFault(
+                f"there is no challenge {challenge}", place="--challenge", remedy=", ".join(KINDS)
+            )
+        if challenge != "http-01":
+            steps_of = preflight(challenge, wanted, issuer=issuer, is_reserved=dialled, ports=ports)
+            found = asyncio.run(driver.run(steps_of))
+            if as_json:
+                print_json({"name": wanted, "findings": [one._asdict() for one in found]})
+            else:
+                _print_findings(found)
+            _exit_by(found)
+            return
         token, key = secrets.token_urlsafe(24), ""
         placed: Path | None = None
         if webroot is not None:
@@ -61,9 +80,7 @@ def check(
             placed = _place(webroot, token, key)
         try:
             steps = forecast(
-                name.rstrip(".").lower(), token, key, issuer=issuer,
-                is_reserved=(lambda _: False) if lab else is_reserved,
-                ports={80: http_port, 443: https_port},
+                wanted, token, key, issuer=issuer, is_reserved=dialled, ports=ports,
             )  # fmt: skip
             made = asyncio.run(driver.run(steps))
         finally:
@@ -73,8 +90,7 @@ def check(
             print_json(data(made))
         else:
             _print(made)
-        if any(one.verdict == "FAIL" for one in made.findings):
-            raise typer.Exit(FOUND)
+        _exit_by(made.findings)
 
 
 @app.command("ca")
@@ -184,7 +200,16 @@ def _print(made: Forecast) -> None:
         typer.echo("Every address, tried by itself:")
         for address, outcome in made.addresses.items():
             typer.echo(f"  {address}: {printable(_outcome(outcome))}")
-    for one in made.findings:
+    _print_findings(made.findings)
+
+
+def _exit_by(findings: tuple[Finding, ...]) -> None:
+    if any(one.verdict == "FAIL" for one in findings):
+        raise typer.Exit(FOUND)
+
+
+def _print_findings(findings: tuple[Finding, ...]) -> None:
+    for one in findings:
         word = typer.style(f"{one.verdict:5}", fg=_COLORS.get(one.verdict))
         typer.echo(f"{word} {printable(one.message)} [{one.code}]")
         if one.fix:

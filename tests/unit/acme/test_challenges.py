@@ -10,9 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from quada.acme.challenges import ALPN, txt_value, validation
+from quada.acme.preflight import preflight
 from quada.acme.validate import Failed, Handshake, Looked, Lookup, Shook, Verdict
 
 NAME, AUTH = "www.example.com", "token.thumb"
+BOTH = {(NAME, "AAAA"): Looked(("2001:db8::1", "2001:db8::2")), (NAME, "A"): Looked(("192.0.2.1",))}
 NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
 
 
@@ -70,6 +72,55 @@ def test_caa_is_looked_at_after_the_challenge(caa, name, kind):
     assert (verdict.problem.kind if verdict.problem else "") == kind
 
 
+def look(
+    kind: str,
+    known: dict[tuple[str, str], Looked],
+    shakes: dict[str, Shook | Failed] | None = None,
+) -> list[tuple[str, str]]:
+    steps = preflight(kind, NAME, issuer="letsencrypt.org", is_reserved=lambda _: False, ports={})
+    asked = next(steps)
+    while True:
+        answer: object
+        if isinstance(asked, Lookup):
+            answer = known.get((asked.name, asked.rdtype), Looked())
+        else:
+            assert isinstance(asked, Handshake)
+            answer = (shakes or {})[asked.address]
+        try:
+            asked = steps.send(answer)  # type: ignore[arg-type]
+        except StopIteration as end:
+            return sorted((one.code, one.verdict) for one in end.value)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [({(f"_acme-challenge.{NAME}", "TXT"): Looked((txt_value(AUTH),))}, [("txt-found", "PASS")]),
+     ({(f"_acme-challenge.{NAME}", "TXT"): Looked(('"quoted"',))}, [("txt-none", "PASS"), ("txt-value", "WARN")]),
+     ({}, [("txt-none", "PASS")]),
+     ({(f"_acme-challenge.{NAME}", "TXT"): Looked((), "SERVFAIL")}, [("lookup-fails", "FAIL")]),
+     ({(f"_acme-challenge.{NAME}.example.com", "TXT"): Looked(("x",))}, [("txt-double", "FAIL"), ("txt-none", "PASS")]),
+     ({("example.com", "CAA"): Looked(('0 issue ";"',))}, [("caa", "FAIL"), ("txt-none", "PASS")])],
+)  # fmt: skip
+def test_before_dns_01(known, expected):
+    assert look("dns-01", known) == expected
+
+
+GREETED, PLAIN = Shook(b"", ALPN, "TLSv1.3", 0.1), Shook(b"", "h2", "TLSv1.3", 0.1)
+DEAD = Failed("dial", "refused", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("six", "four", "expected"),
+    [(GREETED, GREETED, [("alpn-spoken", "PASS")]),
+     (DEAD, GREETED, [("alpn-spoken", "PASS"), ("tls-fails", "WARN")]),
+     (DEAD, DEAD, [("tls-fails", "FAIL"), ("tls-fails", "WARN")]),
+     (PLAIN, PLAIN, [("alpn-missing", "WARN"), ("alpn-missing", "WARN")]),
+     (GREETED, PLAIN, [("alpn-missing", "WARN"), ("alpn-spoken", "PASS"), ("families-differ", "WARN")])],
+)  # fmt: skip
+def test_before_tls_alpn_01(six, four, expected):
+    assert look("tls-alpn-01", BOTH, {"2001:db8::1": six, "192.0.2.1": four}) == expected
+
+
 def leaf(
     names: list[str],
     auth: str = AUTH,
@@ -97,9 +148,6 @@ def leaf(
             x509.UnrecognizedExtension(oid, value), critical=is_critical
         )
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
-BOTH = {(NAME, "AAAA"): Looked(("2001:db8::1", "2001:db8::2")), (NAME, "A"): Looked(("192.0.2.1",))}
 
 
 @pytest.mark.parametrize(
