@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import quada.resolver.cache as cache
@@ -470,6 +471,7 @@ def _minimised(name: bytes, rdtype: int, zone: bytes, extra: int) -> tuple[bytes
     return name[at:], codes.A  # RFC 9156 2.1: a common type, so that it does not stand out
 
 
+@lru_cache(maxsize=10_000)
 def _endpoint(address: str) -> Endpoint:
     """Read where to ask: `ADDRESS`, `ADDRESS@PORT`, over TLS `tls+ADDRESS@PORT#NAME`.
 
