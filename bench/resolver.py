@@ -13,13 +13,13 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.measure import CLIENT_CORE, SERVER_CORE, Cost, query, resident_mib, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _LEAVES: Final = 1000
 _PORT: Final = 5300  # inside the namespace, where nobody else is
@@ -61,7 +61,7 @@ def run(place: Path, seconds: float) -> dict[str, Any]:
                     cost = query(pid, _PORT, questions, seconds, "-q", "200", inside=inside)
                     results["costs"].setdefault(title, {})[name] = cost
                 results["mib_after"][name] = resident_mib(pid)
-                results["versions"][name] = " ".join(command[:1])
+                results["versions"][name] = Path(command[0]).name
             finally:
                 for one in tree(process.pid)[::-1]:
                     with contextlib.suppress(ProcessLookupError):
