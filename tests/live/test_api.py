@@ -16,16 +16,7 @@ import pytest
 from quada.store.accounts import FILE, Accounts
 from quada.store.zones import ZoneStore
 from quada.transport.tls import make_certificate
-
-ORIGIN = b"\x07example\x03com\x00"
-TEXT = """$TTL 300
-@ SOA ns1 host 1 3600 600 86400 60
-@ NS ns1
-@ MX 10 mail
-ns1 AAAA 2001:db8::53
-mail AAAA 2001:db8::25
-www AAAA 2001:db8::80
-"""
+from small_api import ORIGIN, TEXT
 
 
 class Api:

@@ -22,6 +22,7 @@ from quada.resolver.anchors import (
     track,
     trusted_ds,
 )
+from quada.store.files import replacing
 from quada.telemetry.event import Validation
 
 if TYPE_CHECKING:
@@ -157,9 +158,8 @@ class Anchoring:
             },
         }  # fmt: skip
         try:
-            draft = self._file.with_suffix(".new")
-            draft.write_text(json.dumps(data, indent=1))
-            draft.replace(self._file)
+            with replacing(self._file) as file:
+                json.dump(data, file, indent=1)
             self._stamp = self._file.stat().st_mtime
         except OSError as error:
             log.warning("the state of trust anchors cannot be kept", why=str(error))

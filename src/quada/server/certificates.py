@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada import __version__
+from quada.store.files import replacing
 from quada.store.zones import Author, ZoneStore
 from quada.transport.single import perform
 from quada.transport.tls import covered, write_pair
@@ -204,10 +205,8 @@ class Orders:
             ) from error
         made = josepy.jwk.JWKRSA(key=rsa.generate_private_key(65537, _ACCOUNT_BITS))
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        draft = file.with_suffix(".new")
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(made.to_json()))
-        draft.replace(file)
+        with replacing(file, mode=0o600) as out:
+            json.dump(made.to_json(), out)
         return made
 
 

@@ -17,6 +17,7 @@ import quada.server.control as control
 from quada.doctor import Observation, Verdict, judge
 from quada.server.looking import LAB_RANGES, look, make_observer
 from quada.store.alerts import FILE, AlertStore
+from quada.store.files import replacing
 from quada.telemetry.signals import Signal, State
 from quada.wire.faults import DataFault, Fault
 
@@ -126,14 +127,12 @@ class Checking:
     def _keep(self, zone: str, serial: int, found: list[Finding]) -> None:
         place = last_file(self._plan.state_dir, zone)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        draft = place.with_suffix(".new")
-        draft.write_text(
-            json.dumps({
-                "zone": zone, "serial": serial, "at": int(time.time()),
-                "findings": [one._asdict() for one in found],
-            })
-        )  # fmt: skip
-        draft.replace(place)
+        data = {
+            "zone": zone, "serial": serial, "at": int(time.time()),
+            "findings": [one._asdict() for one in found],
+        }  # fmt: skip
+        with replacing(place) as file:
+            json.dump(data, file)
 
 
 def last_file(state_dir: Path, zone: str) -> Path:

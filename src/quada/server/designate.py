@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import quada.wire.names as names
 from quada.doctor.link.facts import Encrypted
+from quada.server.plan import is_address
 from quada.wire.ask import Transport
 from quada.zones import read_zone
 
@@ -47,7 +47,7 @@ def ways(plan: Plan) -> Iterator[Way]:
 
     A listener at every address is reached at those that `tls.names` holds.
     """
-    told = [text for text in plan.settings.tls.names if _is_address(text)]
+    told = [text for text in plan.settings.tls.names if is_address(text)]
     priority = 0
     for listen in plan.resolver_listen:
         alpn = _ALPN.get(listen.transport)
@@ -99,11 +99,3 @@ def encrypted(plan: Plan) -> list[Encrypted]:
         for six in (tuple(a for a in way.addresses if ":" in a),)
         if six
     ]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

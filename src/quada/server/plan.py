@@ -170,7 +170,7 @@ class Plan:
     def certificate_names(self) -> tuple[str, ...]:
         """The names that a certificate is ordered for: those of `tls.names` that are no address."""
         found = (name.rstrip(".").lower() for name in self.settings.tls.names)
-        return tuple(dict.fromkeys(name for name in found if not _is_address(name)))
+        return tuple(dict.fromkeys(name for name in found if not is_address(name)))
 
     @property
     def history_dir(self) -> Path:
@@ -289,7 +289,7 @@ def _acme(settings: Settings) -> tuple[Address, ...]:
             "a certificate is both configured and to be ordered", place="tls.certificate",
             remedy="remove it, or acme.directory",
         )  # fmt: skip
-    if not any(not _is_address(name) for name in tls.names):
+    if not any(not is_address(name) for name in tls.names):
         raise ConfigFault(
             "no name to order a certificate for", place="tls.names",
             remedy='names = ["ns1.example.com"]',
@@ -304,7 +304,8 @@ def _acme(settings: Settings) -> tuple[Address, ...]:
     return tuple(read_address(text, 80) for text in acme.http_listen)
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Tell whether a name that clients are told is an address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -18,6 +18,7 @@ from quada.server.anchoring import Anchoring
 from quada.server.deliver import Delivery, Explain, Explained, Flush, Ready, apply_delivery
 from quada.server.errands import Errands
 from quada.server.recursion import Lookups, plain_question
+from quada.store.files import replacing
 from quada.transport.exchange import make_exchange
 from quada.transport.tcp import StreamStation
 from quada.transport.tls import keep_current
@@ -296,11 +297,8 @@ def restore_cache(file: Path, cache: Cache) -> None:
 
 def keep_cache(file: Path, cache: Cache) -> None:
     """Write what holds for the next run, atomically, readable by us alone."""
-    draft = file.with_suffix(".new")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            for line in cache.dump(time.time()):
-                out.write(line + "\n")
-        draft.replace(file)
+        with replacing(file, mode=0o600) as out:
+            out.writelines(f"{line}\n" for line in cache.dump(time.time()))
     except OSError as error:
         log.warning("the cache cannot be kept", why=str(error))

@@ -88,8 +88,11 @@ def write_zone_file(path: Path | str, zone: Zone, *, is_portable: bool = False) 
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[str]]:
-    """Open a file that takes a path's place only when all is written and on the disk."""
+def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[str]]:
+    """Open a file that takes a path's place only when all is written and on the disk.
+
+    It keeps the permissions of the one before; a new one gets `mode`.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
@@ -97,7 +100,7 @@ def replacing(path: Path) -> Iterator[IO[str]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
