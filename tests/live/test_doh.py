@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quada.transport.doh import DohConnection, Refusal, Request, freshness_s, query_of
+from quada.transport.doh import Refusal, Request, freshness_s, query_of
+from quada.transport.guests import Guests, StreamLimits
+from quada.transport.https import DohConnection
 from quada.transport.tls import ALPN_DOH, Certificate
 
 QUERY = dns.message.make_query("www.example.com.", "AAAA").to_wire()
@@ -23,16 +25,18 @@ PACKED = base64.urlsafe_b64encode(QUERY).rstrip(b"=").decode()
 
 @asynccontextmanager
 async def doh(canned, certificate: Certificate, **limits) -> AsyncIterator[int]:
-    connections: set[DohConnection] = set()
+    guests = Guests(StreamLimits(**limits))
+    sweep = asyncio.create_task(guests.sweep())
     server = await asyncio.get_running_loop().create_server(
-        lambda: DohConnection(canned, connections, **limits),
+        lambda: DohConnection(canned, guests, alt_svc='h3=":443"'),
         "::1",
         0,
         ssl=certificate.context(*ALPN_DOH),
     )
     async with server:
         yield server.sockets[0].getsockname()[1]
-        for one in list(connections):
+        sweep.cancel()
+        for one in list(guests.present):
             one.close()
         await asyncio.sleep(0)
 

@@ -59,7 +59,7 @@ def test_clients_are_told_where_it_is_reached_encrypted(served) -> None:
     told = sorted(item.to_text().replace("key7=", "dohpath=") for item in response.answer[0])
     assert told == [
         f'1 dns.example.net. alpn="dot" port="{tls}" ipv6hint="::1"',
-        f'2 dns.example.net. alpn="h2" port="{https}" ipv6hint="::1" dohpath="/dns-query{{?dns}}"',
+        f'2 dns.example.net. alpn="h2,h3" port="{https}" ipv6hint="::1" dohpath="/dns-query{{?dns}}"',
         f'3 dns.example.net. alpn="doq" port="{quic}" ipv6hint="::1"',
     ]
     info = served[0].udp("resolver.arpa.", "RESINFO").answer[0][0].to_text()

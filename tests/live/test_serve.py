@@ -1,10 +1,12 @@
 """A whole server over real sockets, ::1 first."""
 
+import asyncio
 import json
 import os
 import random
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -15,7 +17,11 @@ import dns.flags
 import dns.message
 import dns.query
 import dns.rcode
+import httpx
 import pytest
+
+from quada.transport.tls import Certificate
+from quic_client import Http3Client, connected
 
 ZONE = """$ORIGIN example.com.
 $TTL 300
@@ -347,6 +353,38 @@ def test_encrypted_listeners_answer_kdig(serve, zone_file, tmp_path) -> None:
             timeout=20,
         )
         assert ran.stdout.strip() == "2001:db8::80", (option, ran.stdout, ran.stderr)
+
+
+def test_https_tells_of_http3_and_speaks_it_over_both_families(serve, zone_file, tmp_path) -> None:
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        'version = 1\n[authority]\nlisten_https = ["[::1]:0", "127.0.0.1:0"]\n'
+        f'[[zone]]\nname = "example.com"\nfile = "{zone_file}"\n'
+    )
+    served = serve("--config", str(config), listen="")
+    chain = served.state_dir / "tls/chain.pem"
+    query = dns.message.make_query("www.example.com.", "AAAA", id=0).to_wire()
+    trust = ssl.create_default_context(cafile=str(chain))
+
+    async def ask(port: int, host: str) -> str:
+        certificate = Certificate(chain, chain.with_name("key.pem"))
+        async with connected(
+            port, certificate, Http3Client, "h3", host=host, name="localhost"
+        ) as client:
+            _, body = await client.fetch("POST", "/dns-query", query, "application/dns-message")
+            return dns.message.from_wire(body).answer[0][0].address
+
+    for line, host in zip(served.listening, ("::1", "127.0.0.1"), strict=True):
+        assert line.endswith("HTTPS and HTTP/3")
+        port = int(line.split()[0].rpartition(":")[2])
+        shown = f"[{host}]" if ":" in host else host
+        with httpx.Client(verify=trust, http2=True) as client:
+            asked = client.get(
+                f"https://{shown}:{port}/dns-query", extensions={"sni_hostname": "localhost"}
+            )
+        told = asked.headers["alt-svc"]
+        assert told == f'h3=":{port}"; ma=86400'
+        assert asyncio.run(ask(port, host)) == "2001:db8::80"
 
 
 def test_a_certificate_that_lacks_a_name_clients_are_told_is_said_at_start(

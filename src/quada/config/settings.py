@@ -140,6 +140,7 @@ class AuthoritySection:
     listen: tuple[str, ...] = setting((), "Addresses for UDP and TCP, `[::]:53` or `0.0.0.0:53`.")
     listen_tls: tuple[str, ...] = setting((), "Addresses for DNS over TLS (RFC 7858).")
     listen_https: tuple[str, ...] = setting((), "Addresses for DNS over HTTPS (RFC 8484).")
+    http3: bool = setting(True, "Speak HTTP/3 too where HTTPS is, over UDP (RFC 9114).")
     listen_quic: tuple[str, ...] = setting((), "Addresses for DNS over QUIC (RFC 9250).")
     zone_directories: tuple[str, ...] = setting(
         (), "Directories of zone files named `db.ZONE`, all served."
@@ -174,6 +175,7 @@ class ResolverSection:
     listen: tuple[str, ...] = setting((), "Addresses for UDP and TCP.")
     listen_tls: tuple[str, ...] = setting((), "Addresses for DNS over TLS.")
     listen_https: tuple[str, ...] = setting((), "Addresses for DNS over HTTPS.")
+    http3: bool = setting(True, "Speak HTTP/3 too where HTTPS is, over UDP.")
     listen_quic: tuple[str, ...] = setting((), "Addresses for DNS over QUIC.")
     allow: tuple[str, ...] = setting(
         (), "Prefixes that may ask; empty is loopback and link-local addresses."

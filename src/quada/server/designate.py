@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from quada.zones import Zone
 
 _INFO: Final = ("qnamemin", "exterr=3,4,6-12,15,18-20,22,23,29")  # RFC 9606 5; codes we give
-_ALPN: Final = {Transport.DOT: "dot", Transport.DOH: "h2", Transport.DOQ: "doq"}
+_ALPN: Final[dict[Transport, tuple[str, ...]]] = {
+    Transport.DOT: ("dot",), Transport.DOH: ("h2",), Transport.DOQ: ("doq",),
+}  # fmt: skip
 _PATH: Final = "/dns-query{?dns}"
 _EVERYWHERE: Final = frozenset(("::", "0.0.0.0"))
 
@@ -27,15 +29,20 @@ class Way(NamedTuple):
 
     priority: int
     name: str
-    alpn: str
+    alpn: tuple[str, ...]
     port: int
     addresses: tuple[str, ...]
 
+    @property
+    def is_http(self) -> bool:
+        """Whether it is DoH, which has a path (RFC 9461 5)."""
+        return "h2" in self.alpn
+
     def params(self) -> bytes:
         """SvcParams on the wire, without hints (RFC 9460 2.2; RFC 9463 allows none)."""
-        alpn = self.alpn.encode()
-        values = [(1, bytes([len(alpn)]) + alpn), (3, self.port.to_bytes(2, "big"))]
-        if self.alpn == "h2":
+        alpn = b"".join(bytes([len(one)]) + one.encode() for one in self.alpn)
+        values = [(1, alpn), (3, self.port.to_bytes(2, "big"))]
+        if self.is_http:
             values.append((7, _PATH.encode()))
         return b"".join(
             key.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value for key, value in values
@@ -53,6 +60,8 @@ def ways(plan: Plan) -> Iterator[Way]:
         alpn = _ALPN.get(listen.transport)
         if alpn is None:
             continue
+        if listen.has_http3:
+            alpn += ("h3",)
         host = listen.address.host.partition("%")[0]
         addresses = told if host in _EVERYWHERE else [host]
         for name in plan.certificate_names:
@@ -81,9 +90,10 @@ def designation(plan: Plan) -> Zone:
             )
             if some
         )
-        path = f" dohpath={_PATH}" if way.alpn == "h2" else ""
+        path = f" dohpath={_PATH}" if way.is_http else ""
         lines.append(
-            f"_dns 7200 SVCB {way.priority} {way.name} alpn={way.alpn} port={way.port}{hints}{path}"
+            f"_dns 7200 SVCB {way.priority} {way.name} alpn={','.join(way.alpn)} port={way.port}"
+            f"{hints}{path}"
         )
     if not found:
         # The name is there, so that SVCB gets NODATA (RFC 9462 6.4).

@@ -43,10 +43,8 @@ def openings(plan: Plan) -> list[Opening]:
         ("authority", plan.authority_listen), ("resolver", plan.resolver_listen),
     ):  # fmt: skip
         for listen in listeners:
-            found += [
-                _opening(role, listen.address, protocol)
-                for protocol in _PROTOCOLS[listen.transport]
-            ]
+            protocols = _PROTOCOLS[listen.transport] + ("udp",) * listen.has_http3
+            found += [_opening(role, listen.address, protocol) for protocol in protocols]
     found += [_opening("api", address, "tcp") for address in plan.api_listen]
     return sorted(set(found), key=lambda one: (-one.family, one.port, one.protocol, one.role))
 

@@ -20,7 +20,7 @@ from quada.config.settings import ZoneSection
 from quada.telemetry.event import Role
 from quada.telemetry.filter import read_filter
 from quada.telemetry.ingest import make_parser
-from quada.transport.tcp import StreamLimits
+from quada.transport.guests import StreamLimits
 from quada.wire.ask import Endpoint, Transport
 from quada.wire.faults import ConfigFault
 from quada.wire.limit import LimitSettings
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         OutputSection,
         PoolSection,
         ReceiverSection,
+        ResolverSection,
         Settings,
     )
 
@@ -51,10 +52,14 @@ class Address(NamedTuple):
 
 
 class Listen(NamedTuple):
-    """One listener: address, and what is spoken there. UDP stands for UDP and TCP."""
+    """One listener: address, and what is spoken there. UDP stands for UDP and TCP.
+
+    One for DoH has HTTP/3 too, over UDP, where `has_http3`.
+    """
 
     address: Address
     transport: Transport
+    has_http3: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +271,7 @@ def _in_directories(section: AuthoritySection) -> Iterator[ZoneSection]:
             yield ZoneSection(name=file.name.removeprefix("db."), file=str(file))
 
 
-def _listeners(section: object) -> tuple[Listen, ...]:
+def _listeners(section: AuthoritySection | ResolverSection) -> tuple[Listen, ...]:
     out = []
     for name, transport, port in (
         ("listen", Transport.UDP, 53),
@@ -275,7 +280,8 @@ def _listeners(section: object) -> tuple[Listen, ...]:
         ("listen_quic", Transport.DOQ, 853),
     ):
         addresses = [read_address(text, port) for text in getattr(section, name)]
-        out += [Listen(address, transport) for address in addresses]
+        has_http3 = transport is Transport.DOH and section.http3
+        out += [Listen(address, transport, has_http3) for address in addresses]
     return tuple(out)
 
 

@@ -70,7 +70,7 @@ def _bind_one(listen: Listen) -> Bound:
         datagram = stream = None
         found = listen
         try:
-            if listen.transport in _DATAGRAM:
+            if listen.transport in _DATAGRAM or listen.has_http3:
                 datagram = _bound(found.address, socket.SOCK_DGRAM)
                 found = _at(found, datagram)
             if listen.transport in _STREAM:

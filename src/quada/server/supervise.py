@@ -443,6 +443,7 @@ class Supervisor:
 
 def _listen_text(listen: Listen) -> str:
     what = {Transport.UDP: "UDP and TCP", Transport.DOT: "TLS", Transport.DOH: "HTTPS"}
+    what[Transport.DOH] += " and HTTP/3" * listen.has_http3
     return f"{listen.address} {what.get(listen.transport, 'QUIC')}"
 
 

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -20,6 +21,7 @@ from quada.server.errands import Errands
 from quada.server.recursion import Lookups, plain_question
 from quada.store.files import replacing
 from quada.transport.exchange import make_exchange
+from quada.transport.guests import Guests
 from quada.transport.tcp import StreamStation
 from quada.transport.tls import keep_current
 from quada.transport.udp import UdpListener
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _RESEED: Final = 16
 _PREFETCH_S: Final = 0.5
+_HANDSHAKE_S: Final = 10.0  # our choice: TLS takes two round trips
+_WEB_IDLE_S: Final = 30.0  # our choice: a browser comes back within it while a page is read
+_ALT_SVC_S: Final = 86_400  # RFC 7838 3.1, its default
 _ANCHOR_TURNS: Final = 120  # a look at what is due every minute
 
 
@@ -117,7 +122,7 @@ class Worker:
         elif transport is Transport.DOH:
             await self._listen_https(loop, bound)
         elif transport is Transport.DOQ:
-            await self._listen_quic(loop, bound)
+            await self._listen_quic(bound)
 
     async def _listen_stream(self, loop: asyncio.AbstractEventLoop, bound: Bound) -> None:
         is_tls = bound.listen.transport is Transport.DOT
@@ -132,36 +137,49 @@ class Worker:
             Transport.DOT if is_tls else Transport.TCP,
             self._plan.stream_limits,
         )
-        server = await loop.create_server(station.protocol, sock=bound.socket, ssl=context)
+        server = await loop.create_server(
+            station.protocol,
+            sock=bound.socket,
+            ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE_S if is_tls else None,
+        )
         self._servers.append(server)
-        self._tasks.append(asyncio.create_task(station.sweep()))
+        self._tasks.append(asyncio.create_task(station.guests.sweep()))
 
     async def _listen_https(self, loop: asyncio.AbstractEventLoop, bound: Bound) -> None:
-        from quada.transport.doh import DohConnection
+        from quada.transport.https import DohConnection
         from quada.transport.tls import ALPN_DOH
 
         assert self._certificate is not None
+        assert bound.stream is not None
         exchange = make_exchange(self._responder, self._ring, self.defer)
-        connections: set[DohConnection] = set()
-        limits = self._plan.stream_limits
+        guests, alt_svc = self._web_guests(), ""
+        if bound.datagram is not None:
+            from quada.transport.http3 import serve_http3
+
+            await serve_http3(bound.datagram, self._certificate, exchange, self._web_guests())
+            alt_svc = f'h3=":{bound.listen.address.port}"; ma={_ALT_SVC_S}'
         server = await loop.create_server(
-            lambda: DohConnection(
-                exchange, connections, connections_max=limits.connections_max, idle_s=30.0
-            ),
-            sock=bound.socket,
+            lambda: DohConnection(exchange, guests, alt_svc=alt_svc),
+            sock=bound.stream,
             ssl=self._certificate.context(*ALPN_DOH),
+            ssl_handshake_timeout=_HANDSHAKE_S,
         )
         self._servers.append(server)
 
-    async def _listen_quic(self, loop: asyncio.AbstractEventLoop, bound: Bound) -> None:
+    async def _listen_quic(self, bound: Bound) -> None:
         from quada.transport.doq import serve_doq
 
         assert self._certificate is not None
         exchange = make_exchange(self._responder, self._ring, self.defer)
-        _, reload = await serve_doq(
-            loop, bound.datagram, self._certificate.chain, self._certificate.key, exchange
-        )
-        self._certificate.follow(reload)
+        await serve_doq(bound.datagram, self._certificate, exchange, self._web_guests())
+
+    def _web_guests(self) -> Guests:
+        """Make the bounds of a listener whose clients keep connections: browsers, forwarders."""
+        limits = self._plan.stream_limits
+        guests = Guests(replace(limits, idle_s=max(limits.idle_s, _WEB_IDLE_S)))
+        self._tasks.append(asyncio.create_task(guests.sweep()))
+        return guests
 
 
 class AuthorityWorker(Worker):

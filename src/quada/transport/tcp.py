@@ -8,59 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from quada.transport.exchange import raw_peer
+from quada.transport.guests import Guests
 from quada.wire.respond import Deferred
 
 if TYPE_CHECKING:
     from quada.transport.exchange import Defer, Sink
+    from quada.transport.guests import StreamLimits
     from quada.wire.ask import Transport
     from quada.wire.respond import Responder
 
 _UNSENT_OCTETS: Final = 1 << 20  # our choice: answers a client may leave unread before we hang up
 _PENDING_MAX: Final = 256  # our choice: deferred queries of one connection
-_SWEEP_S: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamLimits:
-    """Bounds on connections. Networks are /56 and /24.
-
-    `idle_s` counts from the last whole query (RFC 7766 6.2.3); a query must be whole `idle_s` after
-    its first octet, so that trickling octets does not hold a connection.
-    """
-
-    idle_s: float = 10.0
-    connections_max: int = 4096
-    per_network_max: int = 256
-
-
-@dataclass(slots=True)
 class StreamStation:
-    """What all connections of one listener share: the role behind it, limits, and counts."""
+    """What all connections of one listener share: the role behind it, and who is there."""
 
-    responder: Responder
-    sink: Sink
-    defer: Defer
-    transport: Transport
-    limits: StreamLimits
-    connections: set[StreamConnection] = field(default_factory=set)
-    networks: dict[bytes, int] = field(default_factory=dict)
-    refused_count: int = 0
+    def __init__(
+        self,
+        responder: Responder,
+        sink: Sink,
+        defer: Defer,
+        transport: Transport,
+        limits: StreamLimits,
+    ) -> None:
+        self.responder = responder
+        self.sink = sink
+        self.defer = defer
+        self.transport = transport
+        self.guests = Guests(limits)
 
     def protocol(self) -> StreamConnection:
         """Make the protocol of a new connection."""
         return StreamConnection(self)
-
-    async def sweep(self) -> None:
-        """Close idle connections, for ever; one clock for all costs less than one each."""
-        while True:
-            await asyncio.sleep(min(_SWEEP_S, self.limits.idle_s / 4))
-            oldest = time.monotonic() - self.limits.idle_s
-            for connection in [c for c in self.connections if c.is_idle_since(oldest)]:
-                connection.close()
 
 
 class StreamConnection(asyncio.BufferedProtocol):
@@ -73,7 +56,6 @@ class StreamConnection(asyncio.BufferedProtocol):
         self._filled = 0
         self._active_at = time.monotonic()
         self._peer = b""
-        self._network = b""
         self._pending = 0
         self._is_writable = asyncio.Event()
         self._is_writable.set()
@@ -86,32 +68,17 @@ class StreamConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the client, or end the connection where a bound is reached."""
         assert isinstance(transport, asyncio.Transport)
-        station = self._station
         self._peer = raw_peer(transport.get_extra_info("peername"))
-        self._network = self._peer[8:15] if self._peer[0] == 10 else self._peer[4:7]
-        here = station.networks.get(self._network, 0)
-        limits = station.limits
-        if len(station.connections) >= limits.connections_max or here >= limits.per_network_max:
-            station.refused_count += 1
+        if not self._station.guests.admit(self, self._peer):
             transport.abort()
             return
         self._transport = transport
-        station.connections.add(self)
-        station.networks[self._network] = here + 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
         self._is_writable.set()
-        if self._transport is None:
-            return
         self._transport = None
-        station = self._station
-        station.connections.discard(self)
-        left = station.networks.get(self._network, 1) - 1
-        if left:
-            station.networks[self._network] = left
-        else:
-            station.networks.pop(self._network, None)
+        self._station.guests.leave(self)
 
     def close(self) -> None:
         """End the connection."""
