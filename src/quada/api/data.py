@@ -8,8 +8,8 @@ import quada.wire.names as names
 from quada.zones.rdata import type_name, write_rdata
 
 if TYPE_CHECKING:
+    from quada.api.listing import Numbered
     from quada.api.operations import Edited
-    from quada.api.records import Numbered
     from quada.doctor import Finding as Judged
     from quada.doctor.incident import Report
     from quada.store.zones import Entry

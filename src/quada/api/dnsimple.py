@@ -5,7 +5,7 @@ way (absolute names without the closing dot, the priority of MX and SRV apart), 
 and only this file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -15,8 +15,9 @@ from pydantic import BaseModel, Field
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import Caller
+from quada.api.listing import Numbered, is_system
 from quada.api.operations import Edit, NotFound, Operations
-from quada.api.records import Draft, Numbered, is_system, owner_text, read_type, to_unicode
+from quada.api.records import Draft, owner_text, read_type, to_unicode
 from quada.store.zones import Summary
 from quada.wire.faults import DataFault
 from quada.zones.rdata import type_name, write_rdata
@@ -80,7 +81,7 @@ class Paging:
     ) -> None:
         self.page, self.per_page, self.sort = page, per_page, sort
 
-    def cut(self, items: list[Any], show: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    def cut(self, items: Sequence[Any], show: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Give one page of a list, with what DNSimple says of pages."""
         start = (self.page - 1) * self.per_page
         return {
@@ -93,7 +94,7 @@ class Paging:
             },
         }
 
-    def order(self, items: list[Any], keys: dict[str, Callable[[Any], Any]]) -> list[Any]:
+    def order(self, items: Sequence[Any], keys: dict[str, Callable[[Any], Any]]) -> Sequence[Any]:
         """Sort by `field:asc,field:desc`. Raises: DataFault for an unknown field."""
         for part in reversed(self.sort.split(",") if self.sort else []):
             field, _, direction = part.partition(":")
@@ -239,10 +240,10 @@ def _add_records(
 
     @router.post("/{account}/zones/{zone}/batch")
     def batch(account: int, zone: str, body: BatchBody, caller: Who) -> dict[str, Any]:
-        known = {one.number: one for one in operations.records(caller, zone).records}
+        listing = operations.records(caller, zone)
         updates = []
         for at, wanted in enumerate(body.updates):
-            before = known.get(wanted.id)
+            before = listing.find(wanted.id)
             if before is None:
                 raise NotFound(f"Record `{wanted.id}` not found", place=f"updates[{at}]")
             updates.append((wanted.id, _draft(wanted, before)))

@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import quada.wire.codes as codes
 import quada.wire.names as names
-from quada.api.records import (
-    Draft,
-    Listing,
-    Numbered,
-    digest,
-    is_system,
-    read_draft,
-    read_owner,
-    read_type,
-    to_ascii,
-)
+from quada.api.listing import Listing, Numbered, digest, is_system
+from quada.api.records import Draft, read_draft, read_owner, read_type, to_ascii
 from quada.store.zones import Author, SerialConflict
 from quada.wire.faults import DataFault
 from quada.zones import Change, Record, Zone, check_zone, diff, read_zone, write_zone
@@ -42,6 +33,7 @@ if TYPE_CHECKING:
 _TRIES: Final = 3
 USUAL_TTL_S: Final = 3600
 _LISTINGS_MAX: Final = 8  # zones whose numbered records are kept at hand
+_LARGE_RRSETS: Final = 5_000  # below, working a listing out takes less than a page
 
 
 class NotFound(DataFault):
@@ -115,6 +107,7 @@ class Operations:
         self.now = now
         self._store = store
         self._listings: OrderedDict[bytes, Listing] = OrderedDict()
+        self._warmed: dict[bytes, int] = {}
 
     def zones(self, caller: Caller) -> list[Summary]:
         """Give the zones that a caller may see."""
@@ -160,15 +153,30 @@ class Operations:
 
     def records(self, caller: Caller, name: str) -> Listing:
         """Give a zone's version and its records with their numbers."""
-        zone = self.zone(caller, name)
+        return self._listing(self.zone(caller, name))
+
+    def _listing(self, zone: Zone, *, is_renumbered: bool = False) -> Listing:
         held = self._listings.get(zone.origin)
-        if held is None or held.zone is not zone:
-            held = Listing(zone, self.accounts.kept_ids(zone.origin))
+        if held is None or held.zone is not zone or is_renumbered:
+            held = Listing(zone, self.accounts.kept_ids(zone.origin), held)
             self._listings[zone.origin] = held
             while len(self._listings) > _LISTINGS_MAX:
                 self._listings.popitem(last=False)
         self._listings.move_to_end(zone.origin)
         return held
+
+    def warm(self) -> None:
+        """Work out what searching large zones needs, where they changed: before somebody asks."""
+        zones = self._store.zones()
+        if zones == self._warmed:
+            return
+        large = [one for one in self._store.summaries() if one.rrset_count >= _LARGE_RRSETS]
+        large.sort(key=lambda one: one.updated_at)
+        for summary in large[-_LISTINGS_MAX:]:
+            zone = self._store.zone(summary.origin)
+            if zone is not None:
+                self._listing(zone).warm()
+        self._warmed = zones
 
     def record(self, caller: Caller, name: str, wanted: int) -> Numbered:
         """Give one record. Raises: NotFound."""
@@ -211,14 +219,13 @@ class Operations:
         listing = self.records(caller, name)
         zone = listing.zone
         caller.need_change(zone.origin)
-        known = {one.number: one.record for one in listing.records}
         removed: list[Record] = []
         added: list[Record] = []
         moved: dict[int, int] = {}
         for at, wanted in enumerate(edit.deletes):
-            removed.append(_known(known, wanted, f"deletes[{at}]", zone.origin))
+            removed.append(_known(listing, wanted, f"deletes[{at}]"))
         for at, (wanted, draft) in enumerate(edit.updates):
-            before = _known(known, wanted, f"updates[{at}]", zone.origin)
+            before = _known(listing, wanted, f"updates[{at}]")
             after = _draft(draft, zone, f"updates[{at}]", len(edit.updates), before)
             removed.append(before)
             added.append(after)
@@ -228,8 +235,8 @@ class Operations:
             for at, draft in enumerate(edit.creates)
         ]
         for record in created:
-            there = known.get(digest(record))
-            if there is not None and there not in removed:
+            there = listing.find(digest(record))
+            if there is not None and there.record not in removed:
                 raise DataFault("the record is there already", place="base")
         added += created
         edited = self.commit(
@@ -239,7 +246,7 @@ class Operations:
         )  # fmt: skip
         if moved and not is_trial:
             self.accounts.keep_ids(zone.origin, moved)
-            self._listings.pop(zone.origin, None)
+            self._listing(edited.zone, is_renumbered=True)
         ttls = {(r.owner, r.rdtype): r.ttl for r in edited.zone.records()} if added else {}
         settled = [one._replace(ttl=ttls.get((one.owner, one.rdtype), one.ttl)) for one in added]
         split = len(edit.updates)
@@ -396,13 +403,13 @@ def bare_zone_text(servers: list[str]) -> str:
     return text + "".join(f"@ NS {server}\n" for server in absolute)
 
 
-def _known(known: dict[int, Record], wanted: int, place: str, origin: bytes) -> Record:
-    record = known.get(wanted)
-    if record is None:
+def _known(listing: Listing, wanted: int, place: str) -> Record:
+    found = listing.find(wanted)
+    if found is None:
         raise NotFound(f"Record `{wanted}` not found", place=place)
-    if is_system(record, origin):
+    if is_system(found.record, listing.zone.origin):
         raise DataFault("the SOA of a zone is a system record", place=place)
-    return record
+    return found.record
 
 
 def _draft(

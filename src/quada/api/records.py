@@ -1,35 +1,18 @@
-"""A record as the API shows it: one of an RRset, with a number that stays when its content changes.
-
-DNS has RRsets and no record numbers. A record's number is made of its own content (so a zone that
-came from anywhere has numbers at once, and the same ones on every server); only when an edit
-changes a record is its first number remembered.
-"""
+"""A record as somebody wrote it: names, types and values read, with the field at fault named."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.wire.faults import DataFault
 from quada.zones import Record
-from quada.zones.rdata import read_value, type_number, write_name, write_rdata
+from quada.zones.rdata import read_value, type_number, write_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    pass
 
-    from quada.zones import Zone
-
-_NUMBER_BITS: Final = 52  # what JSON numbers hold exactly (RFC 8259 6), and a bit to spare
 _TTL_MAX_S: Final = 2**31 - 1  # RFC 2181 8
-
-
-class Numbered(NamedTuple):
-    """A record and its number."""
-
-    number: int
-    record: Record
 
 
 class Draft(NamedTuple):
@@ -42,22 +25,6 @@ class Draft(NamedTuple):
     rdtype: str | None
     value: str | None
     ttl: int | None = None
-
-
-def digest(record: Record) -> int:
-    """Give the number a record has by its content: owner, type and data, not its TTL."""
-    octets = record.owner + record.rdtype.to_bytes(2, "big") + record.rdata
-    made = hashlib.blake2b(octets, digest_size=8).digest()
-    return int.from_bytes(made, "big") >> (64 - _NUMBER_BITS) or 1
-
-
-def number(records: Iterable[Record], kept: dict[int, int]) -> list[Numbered]:
-    """Number records; `kept` maps what a changed record's content gives to the number it keeps."""
-    out = []
-    for record in records:
-        made = digest(record)
-        out.append(Numbered(kept.get(made, made) if kept else made, record))
-    return out
 
 
 def to_ascii(name: str) -> str:
@@ -143,49 +110,3 @@ def owner_text(owner: bytes, origin: bytes) -> str:
     """Write an owner relative to its zone; the apex is empty."""
     text = write_name(owner, origin)
     return "" if text == "@" else text
-
-
-def is_system(record: Record, origin: bytes) -> bool:
-    """Tell whether a record is the zone's own SOA, which changes by itself."""
-    return record.rdtype == codes.SOA and record.owner == origin
-
-
-class Listing:
-    """One zone version's records with their numbers, and what searching them needs."""
-
-    def __init__(self, zone: Zone, kept: dict[int, int]) -> None:
-        self.zone = zone
-        self.records = number(zone.records(), kept)
-        self._texts: list[str] = []
-
-    def find(self, wanted: int) -> Numbered | None:
-        """Give the record of a number."""
-        return next((one for one in self.records if one.number == wanted), None)
-
-    def search(
-        self, *, name: str | None = None, name_like: str = "", rdtype: int | None = None,
-        text: str = "",
-    ) -> list[Numbered]:  # fmt: skip
-        """Choose records: by owner, by a part of it, by type, or by a part of owner or content."""
-        found = self.records
-        if text:
-            if not self._texts:
-                # Once a version: writing a large zone's data as text takes longer than a page may.
-                self._texts = [self._text(one.record) for one in self.records]
-            part = text.lower()
-            pairs = zip(self.records, self._texts, strict=True)
-            found = [one for one, written in pairs if part in written]
-        if rdtype is not None:
-            found = [one for one in found if one.record.rdtype == rdtype]
-        if name is not None:
-            owner = read_owner(name, self.zone.origin)
-            found = [one for one in found if one.record.owner == owner]
-        if name_like:
-            part = name_like.lower()
-            origin = self.zone.origin
-            found = [one for one in found if part in owner_text(one.record.owner, origin)]
-        return found
-
-    def _text(self, record: Record) -> str:
-        owner = owner_text(record.owner, self.zone.origin)
-        return f"{owner} {write_rdata(record.rdtype, record.rdata)}".lower()

@@ -15,10 +15,11 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import check_scopes
 from quada.api.dnssec import ZoneKeys
+from quada.api.listing import is_system
 from quada.api.operations import Edit, Edited, Operations
 from quada.api.own import Number, stream
 from quada.api.problem import status_of
-from quada.api.records import Draft, is_system, owner_text, read_type
+from quada.api.records import Draft, owner_text, read_type
 from quada.api.runs import Kind, Runs
 from quada.api.signing import ds_lines, outlook
 from quada.console.figures import CLASSES, figure, stacks

@@ -25,6 +25,7 @@ from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.alerts import AlertStore
 from quada.store.zones import ZoneStore
 from quada.transport.tls import keep_current
+from quada.wire.faults import Fault
 
 if TYPE_CHECKING:
     import socket
@@ -40,6 +41,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 FIRST_USER: Final = "admin"
 _BACK: Final = 1_000  # events a follower may have missed while its page was loading
 _KEEP_ALIVE_S: Final = 30
+_WARM_S: Final = 1.0
 _CONNECTIONS_MAX: Final = 512
 
 
@@ -110,15 +112,25 @@ async def serve_web(
         ssl_certfile=certificate.chain if certificate else None,
         ssl_keyfile=certificate.key if certificate else None,
     )  # fmt: skip
-    following: asyncio.Task[None] | None = None
+    beside = [asyncio.create_task(keep_warm(operations))]
     if certificate is not None:
         config.load()
         # uvicorn's own would offer every cipher since TLS 1.0; this one follows new files too.
         config.ssl = certificate.context("http/1.1")
-        following = asyncio.create_task(keep_current(certificate))
+        beside.append(asyncio.create_task(keep_current(certificate)))
     await uvicorn.Server(config).serve(sockets=sockets)
-    if following is not None:
-        following.cancel()
+    for task in beside:
+        task.cancel()
+
+
+async def keep_warm(operations: Operations) -> None:
+    """Have large zones ready to be paged and searched, also after others changed them."""
+    while True:
+        try:
+            await asyncio.to_thread(operations.warm)
+        except Fault as fault:  # who asks for a page is told what is wrong with the store
+            log.warning("large zones are not made ready", fault=str(fault))
+        await asyncio.sleep(_WARM_S)
 
 
 def first_link(accounts: Accounts, url: str) -> None:

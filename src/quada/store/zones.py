@@ -49,6 +49,7 @@ _ENTRY: Final = (
     "SELECT id, zone, revision, serial_from, serial_to, at, who, place, why, removed, added"
     " FROM change"
 )
+_FOLLOWED_MAX: Final = 64  # our choice: more changes than this, and reading the zone is as quick
 SERIAL_POLICIES: Final = ("increment", "date", "unixtime")
 
 
@@ -270,11 +271,7 @@ class ZoneStore:
         None where the journal does not know the revision: the zone was removed and added again.
         """
         with reading(self._engine) as connection:
-            rows = connection.exec_driver_sql(
-                f"{_ENTRY} WHERE zone = ? AND revision >= ? ORDER BY revision", (origin, revision)
-            )
-            entries = [_entry(row) for row in rows]
-        return entries[1:] if entries and entries[0].revision == revision else None
+            return self._since(connection, origin, revision)
 
     def since_serial(self, origin: bytes, serial: int, *, limit: int = 1000) -> list[Entry] | None:
         """Give the entries that lead from a serial to the present, oldest first (RFC 1995 4).
@@ -322,8 +319,11 @@ class ZoneStore:
         if revision is None:
             return None
         cached = self._cached.get(origin)
-        if cached is not None and cached[0] == revision:
-            return cached[1]
+        if cached is not None:
+            zone = self._followed(connection, *cached, revision)
+            if zone is not None:
+                self._cached[origin] = (revision, zone)
+                return zone
         rows = connection.exec_driver_sql(
             "SELECT owner, rdtype, ttl, rdatas FROM rrset WHERE zone = ?", (origin,)
         )
@@ -337,6 +337,34 @@ class ZoneStore:
         )
         self._cached[origin] = (revision, zone)
         return zone
+
+    def _followed(
+        self, connection: sa.Connection, known: int, zone: Zone, revision: int
+    ) -> Zone | None:
+        """Bring a version up to a revision by the journal, if it is not too far behind."""
+        if known == revision:
+            return zone
+        entries = self._since(connection, zone.origin, known, limit=_FOLLOWED_MAX)
+        if not entries or entries[-1].revision != revision:
+            return None
+        for entry in entries:
+            zone = zone.changed(entry.change)
+        return zone
+
+    @staticmethod
+    def _since(
+        connection: sa.Connection, origin: bytes, revision: int, *, limit: int = -1
+    ) -> list[Entry] | None:
+        # A revision is its entry's id. The entry itself is not read: it may be the whole zone.
+        is_known = connection.exec_driver_sql(
+            "SELECT 1 FROM change WHERE zone = ? AND id = ?", (origin, revision)
+        ).first()
+        if is_known is None:
+            return None
+        rows = connection.exec_driver_sql(
+            f"{_ENTRY} WHERE zone = ? AND id > ? ORDER BY id LIMIT ?", (origin, revision, limit)
+        )
+        return [_entry(row) for row in rows]
 
     @staticmethod
     def _next_revision(connection: sa.Connection) -> int:
