@@ -7,10 +7,8 @@ are asked for a question, how deep lookups nest, how long chains and referrals g
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import quada.resolver.cache as cache
@@ -19,14 +17,24 @@ import quada.wire.names as names
 from quada.resolver.cache import Cache, Delegation, Word
 from quada.resolver.denials import Denials
 from quada.resolver.evidence import SEVERITY, Found, found_of, sort_records
+from quada.resolver.heard import (
+    FOLDED,
+    SERVERS_MAX,
+    address_of,
+    compose_query,
+    endpoint_of,
+    hear,
+    is_lame,
+    minimised,
+    referral_of,
+    ttl_of,
+)
 from quada.telemetry.event import Validation
-from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Silence, Transport
-from quada.wire.edns import compose_opt
-from quada.wire.faults import MalformedMessage
-from quada.wire.skim import Skimmed, follow, skim
+from quada.wire.ask import Ask, Endpoint, Outcome, Reply, Transport
+from quada.wire.skim import Skimmed, follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from quada.resolver.evidence import Want
     from quada.resolver.servers import Servers
@@ -38,30 +46,31 @@ DEPTH_MAX: Final = 6  # our choice: lookups for lookups (glueless servers, keys)
 LINKS_MAX: Final = 16  # CNAMEs followed; BIND's max-query-restarts is 11, Unbound's limit 11
 REFERRALS_MAX: Final = 24  # our choice: zone cuts on the way to a name
 GLUELESS_MAX: Final = 3  # server names looked up of one delegation (NXNSAttack, CVE-2020-12662)
-SERVERS_MAX: Final = 13  # addresses asked of one zone for one question
 _MINIMISED_MAX: Final = 10  # RFC 9156 2.3 MAX_MINIMISE_COUNT
 _TCP_S: Final = 3.0
 EDE_NO_REACHABLE: Final = 22
 EDE_NETWORK: Final = 23
 _PROOFS: Final = frozenset((codes.SOA, codes.NSEC, codes.NSEC3, codes.RRSIG))
 
-_FOLDED: Final = "changed the question's case"
-_CASE_BITS: Final = bytes(0x20 if 0x61 <= octet <= 0x7A else 0 for octet in range(256))
-
 _T = TypeVar("_T")
 Steps = Generator[Ask, Outcome, _T]
 
 
 class Attempt(NamedTuple):
-    """One message to a server, for events and `explain`."""
+    """One message to a server, for events and `explain`: the rcode that came, or what was wrong."""
 
     zone: bytes
     name: bytes
     rdtype: int
     server: str
     transport: Transport
-    outcome: str
+    heard: int | str
     took_s: float
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, in words."""
+        return self.heard if isinstance(self.heard, str) else f"rcode {self.heard}"
 
 
 @dataclass(slots=True)
@@ -89,6 +98,14 @@ class Resolution:
     reason: str = ""
     is_stale: bool = False
     is_cached: bool = True
+
+
+class _Shot(NamedTuple):
+    """A question asked straight of a server of its zone; `heard` when it came back."""
+
+    delegation: Delegation
+    address: str
+    ask: Ask
 
 
 class Failure(NamedTuple):
@@ -128,10 +145,8 @@ class Iterator:
         name = qname
         seen: set[bytes] = set()
         worst = Validation.SECURE
-        for _ in range(LINKS_MAX):
-            if name in seen:
-                return _failed(made, Failure(0, "the chain of CNAMEs is a loop"))
-            seen.add(name)
+        links_left = LINKS_MAX
+        while links_left > 0:
             word = yield from self.lookup(name, qtype, task)
             if isinstance(word, Failure):
                 stale = self.cache.stale(name, qtype, self.now, self._stale_s)
@@ -151,6 +166,11 @@ class Iterator:
             if found or not links or qtype in (codes.CNAME, codes.ANY):
                 made.validation = worst
                 return made
+            owners = {link.owner for link in links}
+            if len(owners) < len(links) or not owners.isdisjoint(seen):
+                return _failed(made, Failure(0, "the chain of CNAMEs is a loop"))
+            seen |= owners
+            links_left -= len(links)
             name = last
         return _failed(made, Failure(0, "the chain of CNAMEs is too long"))
 
@@ -168,20 +188,79 @@ class Iterator:
         task.under_way.add((name, rdtype))
         task.depth += 1
         try:
-            found = yield from self._descend(name, rdtype, task)
+            found: tuple[Skimmed, Delegation] | Failure | None = None
+            shot, outcome = self._aim(name, rdtype), None
+            if shot is not None:
+                outcome = yield shot.ask
+                found = self._hit(shot, outcome, name, rdtype, task)
+            if found is None:
+                found = yield from self._descend(name, rdtype, task, shot, outcome)
             if isinstance(found, Failure):
                 return found
-            word = yield from self._judged(*found, task)
+            response, delegation = found
+            word = self._word(response, delegation, name, rdtype)
+            if self.validator is not None and not delegation.is_fixed:
+                word = yield from self._judged(word, response, task)
         finally:
             task.depth -= 1
             task.under_way.discard((name, rdtype))
         self.cache.put(word)
         return word
 
+    def _aim(self, name: bytes, rdtype: int) -> _Shot | None:
+        """Make the one query that most lookups need: of a server of the name's own zone, at once.
+
+        None where more has to be found out first. What comes back decides whether it was that easy.
+        """
+        if rdtype == codes.DS:
+            return None
+        delegation = self.cache.closest(name, self.now)
+        if delegation is None:
+            return None
+        is_rd = delegation.is_forward
+        if not is_rd and name != delegation.zone and names.parent(name) != delegation.zone:
+            return None  # minimisation asks for less first
+        addresses = [a for one in delegation.servers for a in delegation.glue.get(one, ())]
+        address = self.servers.first(addresses, self.now)
+        if address is None:
+            return None
+        to = endpoint_of(address)
+        if to.transport is not Transport.UDP:
+            return None
+        return _Shot(delegation, address, self._ask(to, address, name, rdtype, is_rd=is_rd))
+
+    def _hit(
+        self, shot: _Shot, outcome: Outcome, name: bytes, rdtype: int, task: Task
+    ) -> tuple[Skimmed, Delegation] | None:
+        """Give the answer if it is one, and nothing more has to be asked; else None."""
+        response = hear(outcome, shot.ask.query, name)
+        if (
+            isinstance(response, str)
+            or response.flags & codes.TC
+            or response.rcode not in (codes.NOERROR, codes.NXDOMAIN)
+            or is_lame(response, shot.delegation)
+        ):
+            return None
+        if not shot.delegation.is_forward and referral_of(
+            response, shot.delegation, name, self.now
+        ):
+            return None
+        task.asks_left -= 1
+        self._note(task, shot.delegation, shot.address, name, rdtype, outcome, response)
+        return response, shot.delegation
+
     def _descend(
-        self, name: bytes, rdtype: int, task: Task
-    ) -> Steps[tuple[Skimmed, Delegation, bytes, int] | Failure]:
-        """Follow referrals down to the zone that answers."""
+        self,
+        name: bytes,
+        rdtype: int,
+        task: Task,
+        shot: _Shot | None = None,
+        outcome: Outcome | None = None,
+    ) -> Steps[tuple[Skimmed, Delegation] | Failure]:
+        """Follow referrals down to the zone that answers.
+
+        Takes the outcome of a shot that was no plain hit, which is then not asked again.
+        """
         start = names.parent(name) if rdtype == codes.DS and name != names.ROOT else name
         delegation = self.cache.closest(start, self.now) or self._roots
         extra = 1
@@ -189,69 +268,38 @@ class Iterator:
         for _ in range(REFERRALS_MAX):
             asked, asked_type = name, rdtype
             if is_minimising:
-                asked, asked_type = _minimised(name, rdtype, delegation.zone, extra)
+                asked, asked_type = minimised(name, rdtype, delegation.zone, extra)
             is_whole = asked == name
-            response = yield from self._ask_zone(delegation, asked, asked_type, task)
+            response = yield from self._ask_zone(delegation, asked, asked_type, task, shot, outcome)
+            shot = outcome = None
             if isinstance(response, Failure):
                 return response
-            referral = None if delegation.is_forward else self._referral(response, delegation, name)
+            referral = None
+            if not delegation.is_forward:
+                referral = referral_of(response, delegation, name, self.now)
             if referral is not None:
                 if rdtype == codes.DS and referral.zone == name:
                     # The cut itself: its parent has said all there is about DS (RFC 4035 2.4).
-                    return response, delegation, name, rdtype
+                    return response, delegation
                 self.cache.delegate(referral)
                 delegation, extra = referral, 1
                 continue
             if is_whole:
-                return response, delegation, name, rdtype
+                return response, delegation
             if response.rcode == codes.NXDOMAIN or extra >= _MINIMISED_MAX:
                 is_minimising = False  # some servers deny empty non-terminals: ask in full
             else:
                 extra += 1
         return Failure(EDE_NO_REACHABLE, "there are too many referrals")
 
-    def _referral(
-        self, response: Skimmed, delegation: Delegation, name: bytes
-    ) -> Delegation | None:
-        """Read a referral: downwards, towards the name, and nothing else (RFC 2181 6)."""
-        if response.answer or response.rcode != codes.NOERROR:
-            return None
-        cut: bytes | None = None
-        servers: list[bytes] = []
-        ttl = cache.TTL_MAX_S
-        for record in response.authority:
-            if record.rdtype == codes.SOA:
-                return None
-            if record.rdtype != codes.NS:
-                continue
-            is_down = len(record.owner) > len(delegation.zone) and names.is_subdomain(
-                record.owner, delegation.zone
-            )
-            if not is_down or not names.is_subdomain(name, record.owner):
-                continue
-            if cut is None or record.owner == cut:
-                cut = record.owner
-                servers.append(record.rdata.lower())
-                ttl = min(ttl, record.ttl)
-        if cut is None:
-            return None
-        glue: dict[bytes, list[str]] = {}
-        wanted = set(servers)
-        for record in response.additional:
-            # Glue is believed inside the zone that refers, and only for servers it names.
-            if record.owner in wanted and names.is_subdomain(record.owner, delegation.zone):
-                address = _address(record)
-                if address:
-                    glue.setdefault(record.owner, []).append(address)
-        return Delegation(
-            cut,
-            tuple(servers[:SERVERS_MAX]),
-            {owner: tuple(addresses) for owner, addresses in glue.items()},
-            self.now + max(ttl, 1),
-        )
-
     def _ask_zone(
-        self, delegation: Delegation, name: bytes, rdtype: int, task: Task
+        self,
+        delegation: Delegation,
+        name: bytes,
+        rdtype: int,
+        task: Task,
+        shot: _Shot | None,
+        outcome: Outcome | None,
     ) -> Steps[Skimmed | Failure]:
         """Ask the servers of a zone, one after the other, until one answers usefully."""
         addresses = [a for one in delegation.servers for a in delegation.glue.get(one, ())]
@@ -268,9 +316,12 @@ class Iterator:
                 continue
             if not order:
                 return last
-            address = order[0]
+            address = order[0] if shot is None else shot.address
             tried.add(address)
-            answer = yield from self._ask_server(address, delegation, name, rdtype, task)
+            answer = yield from self._ask_server(
+                address, delegation, name, rdtype, task, shot, outcome
+            )
+            shot = outcome = None
             if isinstance(answer, Skimmed):
                 return answer
             last = answer
@@ -287,31 +338,37 @@ class Iterator:
             word = yield from self.lookup(server, rdtype, task)
             if isinstance(word, Word) and word.validation is not Validation.BOGUS:
                 records = follow(word.answer, server, rdtype)[2]
-                found += [address for r in records if (address := _address(r))]
+                found += [address for r in records if (address := address_of(r))]
         return found
 
     def _ask_server(
-        self, address: str, delegation: Delegation, name: bytes, rdtype: int, task: Task
+        self,
+        address: str,
+        delegation: Delegation,
+        name: bytes,
+        rdtype: int,
+        task: Task,
+        shot: _Shot | None,
+        outcome: Outcome | None,
     ) -> Steps[Skimmed | Failure]:
         """Ask one server: over UDP, over TCP where that is cut, without EDNS where it must be."""
         has_edns = self.servers.has_edns(address)
-        to = _endpoint(address)
+        to = endpoint_of(address)
         transport = to.transport
+        is_rd = delegation.is_forward
         for _ in range(3):
             if task.asks_left <= 0:
                 return Failure(EDE_NO_REACHABLE, "the question needs too many messages")
             task.asks_left -= 1
-            query = self._query(name, rdtype, has_edns=has_edns, is_rd=delegation.is_forward)
-            is_udp = transport is Transport.UDP
-            wait_s = self.servers.timeout_s(address) if is_udp else _TCP_S
-            outcome = yield Ask(to._replace(transport=transport), query, wait_s)
-            response = self._heard(outcome, query)
-            label = response if isinstance(response, str) else f"rcode {response.rcode}"
-            took_s = outcome.rtt_s if isinstance(outcome, Reply) else outcome.elapsed_s
-            attempt = Attempt(delegation.zone, name, rdtype, address, transport, label, took_s)
-            task.attempts.append(attempt)
-            self.attempted(attempt)
-            if response == _FOLDED:
+            if shot is not None and outcome is not None:
+                ask, shot = shot.ask, None
+            else:
+                to = to._replace(transport=transport)
+                ask = self._ask(to, address, name, rdtype, is_rd=is_rd, has_edns=has_edns)
+                outcome = yield ask
+            response = hear(outcome, ask.query, name)
+            took_s = self._note(task, delegation, address, name, rdtype, outcome, response)
+            if response == FOLDED:
                 transport = Transport.TCP
                 continue
             if isinstance(response, str) and transport is Transport.DOT and not to.name:
@@ -321,7 +378,6 @@ class Iterator:
             if isinstance(response, str):
                 self.servers.failed(address, took_s, self.now)
                 return Failure(EDE_NETWORK, f"{address} {response}")
-            self.servers.answered(address, took_s)
             if response.flags & codes.TC and transport is Transport.UDP:
                 transport = Transport.TCP
                 continue
@@ -332,73 +388,78 @@ class Iterator:
                 return Failure(EDE_NO_REACHABLE, f"{address} answered rcode {response.rcode}")
             if not has_edns and self.servers.has_edns(address):
                 self.servers.refused_edns(address)
-            if _is_lame(response, delegation):
+            if is_lame(response, delegation):
                 return Failure(EDE_NO_REACHABLE, f"{address} does not serve the zone")
             return response
         return Failure(EDE_NETWORK, f"{address} gives no whole answer")
 
-    def _query(self, name: bytes, rdtype: int, *, has_edns: bool, is_rd: bool) -> bytes:
-        flags = (codes.RD if is_rd else 0) | codes.CD
-        opt = compose_opt(flags=codes.EDNS_DO if self.validator else 0) if has_edns else b""
-        return b"".join(
-            (
-                b"\x00\x00",
-                flags.to_bytes(2, "big"),
-                b"\x00\x01\x00\x00\x00\x00\x00" + bytes((has_edns,)),
-                self._in_random_case(name),
-                rdtype.to_bytes(2, "big") + b"\x00\x01",
-                opt,
-            )
+    def _ask(
+        self,
+        to: Endpoint,
+        address: str,
+        name: bytes,
+        rdtype: int,
+        *,
+        is_rd: bool,
+        has_edns: bool | None = None,
+    ) -> Ask:
+        if has_edns is None:
+            has_edns = self.servers.has_edns(address)
+        query = compose_query(
+            name, rdtype, self._bits(8 * len(name)),
+            has_edns=has_edns, is_do=self.validator is not None, is_rd=is_rd,
+        )  # fmt: skip
+        is_udp = to.transport is Transport.UDP
+        return Ask(to, query, self.servers.timeout_s(address) if is_udp else _TCP_S)
+
+    def _note(
+        self,
+        task: Task,
+        delegation: Delegation,
+        address: str,
+        name: bytes,
+        rdtype: int,
+        outcome: Outcome,
+        response: Skimmed | str,
+    ) -> float:
+        """Note what a server did, for later choices, events and `explain`; gives seconds."""
+        took_s = outcome.rtt_s if isinstance(outcome, Reply) else outcome.elapsed_s
+        heard = response if isinstance(response, str) else response.rcode
+        transport = outcome.ask.to.transport
+        attempt = Attempt(delegation.zone, name, rdtype, address, transport, heard, took_s)
+        task.attempts.append(attempt)
+        self.attempted(attempt)
+        if not isinstance(response, str):
+            self.servers.answered(address, took_s)
+        return took_s
+
+    def _word(self, response: Skimmed, delegation: Delegation, name: bytes, rdtype: int) -> Word:
+        """Keep what the zone may say, and say how long it holds."""
+        zone, now = delegation.zone, self.now
+        answer = tuple(
+            r for r in response.answer if r.owner == name or names.is_subdomain(r.owner, zone)
         )
+        authority = tuple(
+            r
+            for r in response.authority
+            if r.rdtype in _PROOFS and names.is_subdomain(r.owner, zone)
+        )
+        ttl = ttl_of(answer, authority, name, rdtype)
+        return Word(name, rdtype, response.rcode, answer, authority, zone, now, now + ttl)
 
-    def _in_random_case(self, name: bytes) -> bytes:
-        """Spell a name in random case, which an off-path forger must guess too (0x20)."""
-        size = len(name)
-        flips = self._bits(8 * size) & int.from_bytes(name.translate(_CASE_BITS), "big")
-        return (int.from_bytes(name, "big") ^ flips).to_bytes(size, "big")
-
-    @staticmethod
-    def _heard(outcome: Outcome, query: bytes) -> Skimmed | str:
-        """Read an outcome: the response, or what was wrong in words."""
-        if isinstance(outcome, NoReply):
-            detail = f": {outcome.detail}" if outcome.why is Silence.TLS and outcome.detail else ""
-            return f"gave no answer ({outcome.why.name.lower()}{detail})"
-        try:
-            response = skim(outcome.message)
-        except MalformedMessage as fault:
-            return f"answered garbage ({fault})"
-        asked = query[12 : 12 + len(response.qname)]
-        if response.qname.lower() != asked.lower():
-            return "answered another question"
-        # TCP cannot be forged blindly, and some servers fold case: only UDP must echo it.
-        if response.qname != asked and outcome.ask.to.transport is Transport.UDP:
-            return _FOLDED
-        return response
-
-    def _judged(
-        self, response: Skimmed, delegation: Delegation, name: bytes, rdtype: int, task: Task
-    ) -> Steps[Word]:
-        """Keep what the zone may say, validate it, and say how long it holds."""
-        zone = delegation.zone
-
-        def may_say(records: Iterable[Record]) -> tuple[Record, ...]:
-            return tuple(r for r in records if names.is_subdomain(r.owner, zone))
-
-        answer = may_say(response.answer)
-        authority = tuple(r for r in may_say(response.authority) if r.rdtype in _PROOFS)
-        clean = response._replace(answer=list(answer), authority=list(authority))
-        ttl = _ttl_s(answer, authority, name, rdtype)
-        word = Word(name, rdtype, response.rcode, answer, authority, zone, self.now, self.now + ttl)
-        if self.validator is None or delegation.is_fixed:
-            return word
+    def _judged(self, word: Word, response: Skimmed, task: Task) -> Steps[Word]:
+        """Validate an answer."""
+        clean = response._replace(answer=list(word.answer), authority=list(word.authority))
         found = found_of(clean, is_whole=False)
         # Who asks for keys needs those keys to believe the answer: they are in hand.
-        task.in_hand[name, rdtype] = found
-        verdict = yield from self._validate(found, zone, task)
-        del task.in_hand[name, rdtype]
+        task.in_hand[word.name, word.rdtype] = found
+        verdict = yield from self._validate(found, word.zone, task)
+        del task.in_hand[word.name, word.rdtype]
+        ttl = word.expires_at - word.stored_at
         if verdict.state is Validation.BOGUS:
             ttl = min(ttl, cache.BOGUS_TTL_S)
         word = word._replace(
+            stored_at=self.now,
             expires_at=self.now + ttl,
             validation=verdict.state,
             ede=verdict.ede,
@@ -458,66 +519,3 @@ def _failed(made: Resolution, failure: Failure) -> Resolution:
     made.ede, made.reason = failure.ede, failure.reason
     made.expires_at = made.stored_at + cache.FAILURE_TTL_S
     return made
-
-
-def _minimised(name: bytes, rdtype: int, zone: bytes, extra: int) -> tuple[bytes, int]:
-    """Give as much of a name as the zone's servers need to know (RFC 9156 2)."""
-    labels = names.label_count(name) - names.label_count(zone)
-    if labels <= extra:
-        return name, rdtype
-    at = 0
-    for _ in range(labels - extra):
-        at += name[at] + 1
-    return name[at:], codes.A  # RFC 9156 2.1: a common type, so that it does not stand out
-
-
-@lru_cache(maxsize=10_000)
-def _endpoint(address: str) -> Endpoint:
-    """Read where to ask: `ADDRESS`, `ADDRESS@PORT`, over TLS `tls+ADDRESS@PORT#NAME`.
-
-    Without a name whoever answers is believed.
-    """
-    rest = address.removeprefix("tls+")
-    is_tls = rest != address
-    rest, _, name = rest.partition("#")
-    host, _, port = rest.partition("@")
-    kind = Transport.DOT if is_tls else Transport.UDP
-    return Endpoint(host, int(port or (853 if is_tls else 53)), kind, name)
-
-
-def _is_lame(response: Skimmed, delegation: Delegation) -> bool:
-    """Tell whether a server does not serve the zone: it refers sideways or upwards."""
-    if delegation.is_forward or response.answer or response.flags & codes.AA:
-        return False
-    if response.rcode == codes.NXDOMAIN:
-        return False
-    owners = [r.owner for r in response.authority if r.rdtype in (codes.NS, codes.SOA)]
-    return not any(names.is_subdomain(owner, delegation.zone) for owner in owners) or (
-        all(owner == delegation.zone for owner in owners if owner)
-        and not any(r.rdtype == codes.SOA for r in response.authority)
-    )
-
-
-def _ttl_s(
-    answer: tuple[Record, ...], authority: tuple[Record, ...], name: bytes, rdtype: int
-) -> int:
-    """Give how long an answer holds: its lowest TTL, or the SOA's negative one (RFC 2308 5)."""
-    _, links, found = follow(answer, name, rdtype)
-    used = [record.ttl for record in (*links, *found)]
-    if found or links:
-        return min([cache.TTL_MAX_S, *used])
-    soa = next((r for r in authority if r.rdtype == codes.SOA), None)
-    if soa is None:
-        return cache.FAILURE_TTL_S
-    return min(cache.NEGATIVE_TTL_MAX_S, soa.ttl, int.from_bytes(soa.rdata[-4:], "big"))
-
-
-def _address(record: Record) -> str:
-    """Give the address of an AAAA or A record; empty for what is none, or never a server's."""
-    size = {codes.AAAA: 16, codes.A: 4}.get(record.rdtype)
-    if size is None or len(record.rdata) != size:
-        return ""
-    address = ipaddress.ip_address(record.rdata)
-    if address.is_multicast or address.is_unspecified:
-        return ""
-    return str(address)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _SERVERS_MAX: Final = 50_000  # our choice: about 10 MiB
-_FIRST_RTT_S: Final = 0.12  # our choice for a server never asked: IPv6 gets 60 ms less
+_FIRST_RTT_S: Final = 0.12  # our choice for a server never asked over IPv4
 _HEAD_START_S: Final = 0.06  # our choice; Happy Eyeballs gives IPv6 50 ms (RFC 8305 8)
 _TIMEOUT_MIN_S: Final = 0.2
 _TIMEOUT_MAX_S: Final = 1.5
@@ -52,19 +52,33 @@ class Servers:
         self.families = {family: Family() for family in families}
         self._known: OrderedDict[str, Server] = OrderedDict()
 
+    def first(self, addresses: Sequence[str], now: float) -> str | None:
+        """Give the address to be asked first; None where there is none in our families."""
+        if len(addresses) == 1:
+            return addresses[0] if family_of(addresses[0]) in self.families else None
+        usable = [a for a in addresses if family_of(a) in self.families]
+        return min(usable, key=lambda a: self._rank(a, now), default=None)
+
     def order(self, addresses: Iterable[str], now: float) -> list[str]:
         """Order addresses as they should be asked: living before avoided, then by expected time."""
+        usable = [a for a in addresses if family_of(a) in self.families]
+        return sorted(usable, key=lambda a: self._rank(a, now))
 
-        def rank(address: str) -> tuple[bool, bool, float]:
-            server = self._known.get(address)
-            family = self.families[family_of(address)]
+    def _rank(self, address: str, now: float) -> tuple[bool, bool, float]:
+        """Rank an address, the least first.
+
+        IPv6 that was never heard, or whose rest after a failure is over, is tried before anything:
+        else a fast IPv4 address would keep it from ever being found well again.
+        """
+        server = self._known.get(address)
+        is_avoided = server is not None and server.avoid_until > now
+        if ":" not in address:
             rtt_s = server.rtt_s if server else _FIRST_RTT_S
-            if ":" in address:
-                rtt_s -= _HEAD_START_S
-            is_avoided = server is not None and server.avoid_until > now
-            return family.rests_until > now, is_avoided, rtt_s
-
-        return sorted((a for a in addresses if family_of(a) in self.families), key=rank)
+        elif server is None or (server.failures and not is_avoided):
+            rtt_s = 0.0
+        else:
+            rtt_s = server.rtt_s - _HEAD_START_S
+        return self.families[family_of(address)].rests_until > now, is_avoided, rtt_s
 
     def timeout_s(self, address: str) -> float:
         """Give how long to wait for a server before another is asked."""
@@ -81,7 +95,8 @@ class Servers:
     def answered(self, address: str, rtt_s: float) -> None:
         """Note an answer."""
         server = self._server(address)
-        server.rtt_s = rtt_s if not server.failures else 0.7 * server.rtt_s + 0.3 * rtt_s
+        is_new = server.failures or server.rtt_s == _FIRST_RTT_S
+        server.rtt_s = rtt_s if is_new else 0.7 * server.rtt_s + 0.3 * rtt_s
         server.failures, server.avoid_until = 0, 0.0
         family = self.families.get(family_of(address))
         if family is not None:

@@ -88,11 +88,12 @@ class Lookups:
     def attempted(self, attempt: Attempt) -> None:
         """Log one message to a server as an event of its own."""
         address = attempt.server.removeprefix("tls+").partition("@")[0]
-        is_reply = attempt.outcome.startswith("rcode ")
+        heard = attempt.heard
+        is_reply = isinstance(heard, int)
         tail = compose_tail(
             role=Role.RECURSIVE, kind=Kind.UPSTREAM, transport=attempt.transport,
             qname=attempt.name, qtype=attempt.rdtype,
-            rcode=int(attempt.outcome[6:]) if is_reply else codes.SERVFAIL,
+            rcode=heard if isinstance(heard, int) else codes.SERVFAIL,
             duration_us=int(attempt.took_s * 1e6), upstream_family=6 if ":" in address else 4,
             cause=Cause.NONE if is_reply else Cause.REACHABILITY,
             zone_offset=len(attempt.name) - len(attempt.zone)
