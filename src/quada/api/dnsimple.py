@@ -12,12 +12,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
+import quada.api.trial as trial
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import Caller
 from quada.api.listing import Numbered, is_system
 from quada.api.operations import Edit, NotFound, Operations
 from quada.api.records import Draft, owner_text, read_type, to_unicode
+from quada.api.trial import DryRun
 from quada.store.zones import Summary
 from quada.wire.faults import DataFault
 from quada.zones.rdata import type_name, write_rdata
@@ -144,33 +146,41 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
     def distribution(account: int, zone: str, caller: Who) -> dict[str, Any]:
         return {"data": {"distributed": operations.is_served(caller, zone)}}
 
-    @router.put("/{account}/zones/{zone}/activation")
-    def activate(account: int, zone: str, caller: Who) -> dict[str, Any]:
-        operations.activate(caller, zone, is_active=True)
+    @router.put("/{account}/zones/{zone}/activation", responses=trial.RESPONSES)
+    def activate(account: int, zone: str, caller: Who, dry_run: DryRun = False) -> Any:
+        done = operations.activate(caller, zone, is_active=True, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         return {"data": _zone_data(operations.zone_view(caller, zone))}
 
-    @router.delete("/{account}/zones/{zone}/activation")
-    def deactivate(account: int, zone: str, caller: Who) -> dict[str, Any]:
-        operations.activate(caller, zone, is_active=False)
+    @router.delete("/{account}/zones/{zone}/activation", responses=trial.RESPONSES)
+    def deactivate(account: int, zone: str, caller: Who, dry_run: DryRun = False) -> Any:
+        done = operations.activate(caller, zone, is_active=False, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         return {"data": _zone_data(operations.zone_view(caller, zone))}
 
     @router.get("/{account}/domains")
     def domains(account: int, caller: Who, pages: Pages) -> dict[str, Any]:
         return pages.cut(operations.zones(caller), _domain_data)
 
-    @router.post("/{account}/domains", status_code=201)
-    def add_domain(account: int, body: ZoneBody, caller: Who) -> dict[str, Any]:
-        zone = operations.add_zone(caller, body.name, body.name_servers)
-        view = operations.zone_view(caller, names.to_text(zone.origin))
+    @router.post("/{account}/domains", status_code=201, responses=trial.RESPONSES)
+    def add_domain(account: int, body: ZoneBody, caller: Who, dry_run: DryRun = False) -> Any:
+        done = operations.add_zone(caller, body.name, body.name_servers, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
+        view = operations.zone_view(caller, names.to_text(done.zone.origin))
         return {"data": _domain_data(view)}
 
     @router.get("/{account}/domains/{zone}")
     def domain(account: int, zone: str, caller: Who) -> dict[str, Any]:
         return {"data": _domain_data(operations.zone_view(caller, zone))}
 
-    @router.delete("/{account}/domains/{zone}", status_code=204)
-    def remove_domain(account: int, zone: str, caller: Who) -> Response:
-        operations.remove_zone(caller, zone)
+    @router.delete("/{account}/domains/{zone}", status_code=204, responses=trial.RESPONSES)
+    def remove_domain(account: int, zone: str, caller: Who, dry_run: DryRun = False) -> Response:
+        done = operations.remove_zone(caller, zone, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         return Response(status_code=204)
 
     _add_records(router, operations, caller_of)
@@ -209,10 +219,14 @@ def _add_records(
         }
         return pages.cut(pages.order(found, by), show(caller, zone))
 
-    @router.post(path, status_code=201)
-    def create(account: int, zone: str, body: RecordBody, caller: Who) -> dict[str, Any]:
+    @router.post(path, status_code=201, responses=trial.RESPONSES)
+    def create(
+        account: int, zone: str, body: RecordBody, caller: Who, dry_run: DryRun = False
+    ) -> Any:
         edit = Edit(creates=(_draft(body),))
-        done = operations.edit(caller, zone, edit)
+        done = operations.edit(caller, zone, edit, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         return {"data": show(caller, zone)(done.created[0])}
 
     @router.get(path + "/{record}")
@@ -224,22 +238,31 @@ def _add_records(
         operations.record(caller, zone, record)
         return {"data": {"distributed": operations.is_served(caller, zone)}}
 
-    @router.patch(path + "/{record}")
+    @router.patch(path + "/{record}", responses=trial.RESPONSES)
     def update(
-        account: int, zone: str, record: int, body: RecordBody, caller: Who
-    ) -> dict[str, Any]:
+        account: int, zone: str, record: int, body: RecordBody, caller: Who,
+        dry_run: DryRun = False,
+    ) -> Any:  # fmt: skip
         before = operations.record(caller, zone, record)
         edit = Edit(updates=((record, _draft(body, before)),))
-        done = operations.edit(caller, zone, edit)
+        done = operations.edit(caller, zone, edit, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         return {"data": show(caller, zone)(done.updated[0])}
 
-    @router.delete(path + "/{record}", status_code=204)
-    def delete(account: int, zone: str, record: int, caller: Who) -> Response:
-        operations.edit(caller, zone, Edit(deletes=(record,)))
+    @router.delete(path + "/{record}", status_code=204, responses=trial.RESPONSES)
+    def delete(
+        account: int, zone: str, record: int, caller: Who, dry_run: DryRun = False
+    ) -> Response:
+        done = operations.edit(caller, zone, Edit(deletes=(record,)), is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         return Response(status_code=204)
 
-    @router.post("/{account}/zones/{zone}/batch")
-    def batch(account: int, zone: str, body: BatchBody, caller: Who) -> dict[str, Any]:
+    @router.post("/{account}/zones/{zone}/batch", responses=trial.RESPONSES)
+    def batch(
+        account: int, zone: str, body: BatchBody, caller: Who, dry_run: DryRun = False
+    ) -> Any:
         listing = operations.records(caller, zone)
         updates = []
         for at, wanted in enumerate(body.updates):
@@ -252,7 +275,9 @@ def _add_records(
             updates=tuple(updates),
             deletes=tuple(one.id for one in body.deletes),
         )
-        done = operations.edit(caller, zone, edit)
+        done = operations.edit(caller, zone, edit, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         shown = show(caller, zone)
         return {
             "data": {

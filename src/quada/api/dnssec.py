@@ -16,24 +16,12 @@ from quada.api.access import Caller
 from quada.api.operations import NotFound, Operations
 from quada.api.problem import RESPONSES
 from quada.api.records import read_owner
+from quada.api.trial import DryRun
 from quada.store.keys import KeyStore, SignedZone, StaleSave
 from quada.wire.faults import ReachFault
 
 _TRIES: Final = 3
 _TAGS_MAX: Final = 64
-
-
-class WantedBody(BaseModel):
-    """How a zone is to be signed; key lifetimes of 0 days are until somebody says so."""
-
-    algorithm: str = Field("ecdsap256sha256", max_length=40)
-    has_pair: bool = Field(False, description="A KSK and a ZSK instead of one CSK.")
-    has_nsec3: bool = False
-    has_opt_out: bool = False
-    has_double_ds: bool = False
-    lifetime_days: int = 14
-    zsk_days: int = 90
-    ksk_days: int = 0
 
 
 class RollBody(BaseModel):
@@ -252,22 +240,21 @@ def make_router(
         return Ds(zone=names.to_text(signed.zone), ds=signing.ds_lines(signed))
 
     @router.put(path)
-    def enable(zone: str, body: WantedBody, caller: Who, dry_run: bool = False) -> Changed:
-        wanted = signing.Wanted(**body.model_dump())
+    def enable(zone: str, wanted: signing.Wanted, caller: Who, dry_run: DryRun = False) -> Changed:
         return keys.change(
             caller, zone, "enabled",
             lambda known, origin: signing.enable(known, origin, wanted), is_trial=dry_run,
         )  # fmt: skip
 
     @router.delete(path)
-    def disable(zone: str, caller: Who, dry_run: bool = False) -> Changed:
+    def disable(zone: str, caller: Who, dry_run: DryRun = False) -> Changed:
         return keys.change(
             caller, zone, "disabled",
             lambda known, _: signing.disable(_there(known)), is_trial=dry_run,
         )  # fmt: skip
 
     @router.post(f"{path}/rollover")
-    def rollover(zone: str, body: RollBody, caller: Who, dry_run: bool = False) -> Changed:
+    def rollover(zone: str, body: RollBody, caller: Who, dry_run: DryRun = False) -> Changed:
         def alter(known: SignedZone | None, _: bytes) -> SignedZone:
             if body.is_cancelled:
                 return signing.turn_back(_there(known))
@@ -279,7 +266,7 @@ def make_router(
         return keys.change(caller, zone, what, alter, is_trial=dry_run)
 
     @router.post(f"{path}/seen")
-    def seen(zone: str, body: SeenBody, caller: Who, dry_run: bool = False) -> Changed:
+    def seen(zone: str, body: SeenBody, caller: Who, dry_run: DryRun = False) -> Changed:
         return keys.change(
             caller, zone, f"parent has DS of {body.tags}",
             lambda known, _: signing.see(_there(known), body.tags, operations.now()),

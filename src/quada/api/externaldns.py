@@ -12,18 +12,21 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+import quada.api.trial as trial
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import Caller, Denied
-from quada.api.operations import USUAL_TTL_S, Operations
+from quada.api.data import edited_data
+from quada.api.operations import USUAL_TTL_S, Edited, Operations
 from quada.api.records import Draft, read_draft, read_owner, read_type
+from quada.api.trial import DryRun
 from quada.store.zones import SerialConflict
 from quada.wire.faults import DataFault
-from quada.zones import Change, Record, Zone
+from quada.zones import Change, Record, Zone, refusals
 from quada.zones.rdata import write_rdata
 from quada.zones.tokens import quote
 
@@ -144,10 +147,13 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller]) -> API
         ]
         return _answer(found)
 
-    @router.post("/records", status_code=204, openapi_extra=sent)
-    def apply(body: Body, caller: Who) -> Response:
+    @router.post("/records", status_code=204, openapi_extra=sent, responses=trial.RESPONSES)
+    def apply(body: Body, caller: Who, dry_run: DryRun = False) -> Response:
         changes = _read(Changes.read, body)
-        refused = apply_changes(operations, caller, changes)
+        done, refused = apply_changes(operations, caller, changes, is_trial=dry_run)
+        if dry_run:
+            shown = [edited_data(one) for one in done]
+            return JSONResponse({"changes": shown, "refused": refused})
         for why in refused:
             log.warning("external-dns: refused", who=caller.who, why=why)
         if refused:
@@ -189,8 +195,10 @@ def endpoints(zone: Zone) -> list[dict[str, Any]]:
     return out
 
 
-def apply_changes(operations: Operations, caller: Caller, changes: Changes) -> list[str]:
-    """Apply a plan, a zone at a time; gives what was refused and why.
+def apply_changes(
+    operations: Operations, caller: Caller, changes: Changes, *, is_trial: bool = False
+) -> tuple[list[Edited], list[str]]:
+    """Apply a plan, a zone at a time; gives what was done, and what was refused and why.
 
     A zone's changes are one change. Where the checks refuse it, its RRsets are tried one by one.
     """
@@ -209,19 +217,22 @@ def apply_changes(operations: Operations, caller: Caller, changes: Changes) -> l
         (part.added if is_new else part.removed).extend(rdatas)
         if is_new and endpoint.record_ttl:
             parts[owner, rdtype] = part._replace(ttl=endpoint.record_ttl)
+    done: list[Edited] = []
     for origin, parts in wanted.items():
         try:
-            _commit(operations, caller, origin, parts)
+            done.append(_commit(operations, caller, origin, parts, is_trial=is_trial))
         except DataFault as whole:
             if len(parts) == 1:
                 refused.append(str(whole))
                 continue
             for key, part in parts.items():
                 try:
-                    _commit(operations, caller, origin, {key: part})
+                    one = _commit(operations, caller, origin, {key: part}, is_trial=is_trial)
                 except DataFault as fault:
                     refused.append(f"{names.to_text(key[0])}: {fault}")
-    return refused
+                else:
+                    done.append(one)
+    return done, refused
 
 
 def _ordered(changes: Changes) -> Iterable[tuple[bool, Endpoint]]:
@@ -235,18 +246,28 @@ def _ordered(changes: Changes) -> Iterable[tuple[bool, Endpoint]]:
 
 
 def _commit(
-    operations: Operations, caller: Caller, origin: bytes, parts: dict[tuple[bytes, int], Part]
-) -> None:
+    operations: Operations,
+    caller: Caller,
+    origin: bytes,
+    parts: dict[tuple[bytes, int], Part],
+    *,
+    is_trial: bool,
+) -> Edited:
     """Change RRsets of a zone, again where somebody was quicker. Raises: DataFault."""
     for _ in range(_TRIES - 1):
         with contextlib.suppress(SerialConflict):
-            return _commit_once(operations, caller, origin, parts)
-    return _commit_once(operations, caller, origin, parts)
+            return _commit_once(operations, caller, origin, parts, is_trial=is_trial)
+    return _commit_once(operations, caller, origin, parts, is_trial=is_trial)
 
 
 def _commit_once(
-    operations: Operations, caller: Caller, origin: bytes, parts: dict[tuple[bytes, int], Part]
-) -> None:
+    operations: Operations,
+    caller: Caller,
+    origin: bytes,
+    parts: dict[tuple[bytes, int], Part],
+    *,
+    is_trial: bool,
+) -> Edited:
     """Change RRsets of a zone. What is there or gone already is no fault: plans repeat."""
     zone = operations.zone(caller, names.to_text(origin))
     gone: list[Record] = []
@@ -259,7 +280,12 @@ def _commit_once(
         gone += [Record(owner, rdtype, rrset.ttl, one) for one in before] if rrset else []
         come += [Record(owner, rdtype, ttl, one) for one in after]
     change = Change(tuple(gone), tuple(come))
-    operations.commit(caller, zone, change, why="external-dns", expect_serial=zone.serial)
+    done = operations.commit(
+        caller, zone, change, why="external-dns", expect_serial=zone.serial, is_trial=is_trial
+    )
+    if is_trial and (found := refusals(done.findings)):  # as the store would refuse it
+        raise DataFault(found[0].message, place=names.to_text(found[0].owner))
+    return done
 
 
 def _read_endpoint(

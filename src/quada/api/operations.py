@@ -129,27 +129,52 @@ class Operations:
             raise NotFound(f"Zone `{name}` not found", place="zone")
         return zone
 
-    def add_zone(self, caller: Caller, name: str, servers: list[str], text: str = "") -> Zone:
-        """Add a zone: from zone text, or with SOA and NS alone. Raises: DataFault."""
+    def add_zone(
+        self,
+        caller: Caller,
+        name: str,
+        servers: list[str],
+        text: str = "",
+        *,
+        and_then: Callable[[Zone], Change] | None = None,
+        is_trial: bool = False,
+    ) -> Edited:
+        """Add a zone: from zone text, or with SOA and NS alone, and what a change adds to it.
+
+        Raises: DataFault, also in a trial where there is such a zone already.
+        """
         caller.need_admin()
         origin = read_owner(name if name.endswith(".") else f"{name}.", names.ROOT)
         zone = read_zone(text or bare_zone_text(servers), origin)
+        if and_then is not None:
+            zone = zone.changed(and_then(zone))
+        if is_trial:
+            if origin in self._store.zones():
+                raise DataFault("the zone is there already", place=names.to_text(origin))
+            return Edited(diff(None, zone), zone, [], [], check_zone(zone, now_s=self.now()))
         applied = self._store.create(zone, self._author(caller, "zone added"), self.now())
-        return applied.zone
+        return Edited(applied.change, applied.zone, [], [], [])
 
-    def remove_zone(self, caller: Caller, name: str) -> None:
-        """Remove a zone and its journal."""
+    def remove_zone(self, caller: Caller, name: str, *, is_trial: bool = False) -> Edited:
+        """Remove a zone and its journal; all its records are what goes."""
         caller.need_admin()
         zone = self.zone(caller, name)
-        self._store.remove(zone.origin)
-        self.audit(caller, "zone removed", names.to_text(zone.origin))
+        if not is_trial:
+            self._store.remove(zone.origin)
+            self.audit(caller, "zone removed", names.to_text(zone.origin))
+        return Edited(Change(tuple(zone.records()), ()), zone, [], [], [])
 
-    def activate(self, caller: Caller, name: str, *, is_active: bool) -> None:
-        """Serve a zone, or stop serving it and keep its data."""
+    def activate(
+        self, caller: Caller, name: str, *, is_active: bool, is_trial: bool = False
+    ) -> Edited:
+        """Serve a zone, or stop serving it and keep its data: no record changes."""
         caller.need_admin()
         zone = self.zone(caller, name)
-        self._store.set(zone.origin, inactive=None if is_active else True)
-        self.audit(caller, "activated" if is_active else "deactivated", names.to_text(zone.origin))
+        if not is_trial:
+            self._store.set(zone.origin, inactive=None if is_active else True)
+            what = "activated" if is_active else "deactivated"
+            self.audit(caller, what, names.to_text(zone.origin))
+        return Edited(Change((), ()), zone, [], [], [])
 
     def records(self, caller: Caller, name: str) -> Listing:
         """Give a zone's version and its records with their numbers."""
@@ -368,10 +393,12 @@ class Operations:
         """Give a zone's journal, newest first."""
         return self._store.history(self.zone(caller, name).origin, limit=min(limit, 1000))
 
-    def undo(self, caller: Caller, name: str, entry: int) -> Edited:
+    def undo(self, caller: Caller, name: str, entry: int, *, is_trial: bool = False) -> Edited:
         """Take one change back."""
         zone = self.zone(caller, name)
         caller.need_change(zone.origin)
+        if is_trial:
+            return self.commit(caller, zone, self._store.back(zone.origin, entry), is_trial=True)
         applied = self._store.undo(
             zone.origin, entry, self._author(caller, f"undo {entry}"), self.now()
         )

@@ -19,6 +19,7 @@ from quada.api.operations import Edit, NotFound, Operations
 from quada.api.pools import pool_data, read_pools
 from quada.api.records import Draft
 from quada.api.runs import Kind, Runs, run_data
+from quada.api.trial import DryRun
 from quada.store.accounts import audit_data
 from quada.store.alerts import alert_data
 from quada.telemetry.event import Event
@@ -100,7 +101,7 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: 
         zone: str,
         body: ChangeBody,
         caller: Who,
-        dry_run: bool = False,
+        dry_run: DryRun = False,
         if_match: Annotated[str | None, Header()] = None,
     ) -> dict[str, Any]:
         edit = Edit(
@@ -118,7 +119,7 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: 
         zone: str,
         body: TextBody,
         caller: Who,
-        dry_run: bool = False,
+        dry_run: DryRun = False,
         if_match: Annotated[str | None, Header()] = None,
     ) -> dict[str, Any]:
         done = operations.replace_text(
@@ -139,8 +140,8 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: 
         return [entry_data(entry) for entry in operations.history(caller, zone, limit=limit)]
 
     @router.post("/zones/{zone}/history/{number}/undo")
-    def undo(zone: str, number: Number, caller: Who) -> dict[str, Any]:
-        return edited_data(operations.undo(caller, zone, number))
+    def undo(zone: str, number: Number, caller: Who, dry_run: DryRun = False) -> dict[str, Any]:
+        return edited_data(operations.undo(caller, zone, number, is_trial=dry_run))
 
     @router.get("/zones/{zone}/checks")
     def checks(zone: str, caller: Who) -> list[dict[str, Any]]:
@@ -175,9 +176,10 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: 
         return [alert_data(one) for one in operations.alerts.alerts(is_open=is_open)]
 
     @router.post("/alerts/{number}/acknowledge")
-    def acknowledge(number: Number, caller: Who) -> dict[str, Any]:
+    def acknowledge(number: Number, caller: Who, dry_run: DryRun = False) -> dict[str, Any]:
         caller.need_admin()
-        operations.alerts.acknowledge(number, caller.who)
+        if not dry_run:
+            operations.alerts.acknowledge(number, caller.who)
         return alert_data(operations.alerts.alert(number))
 
     @router.get("/events")

@@ -11,10 +11,12 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
+import quada.api.trial as trial
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.access import Caller
 from quada.api.operations import Operations
+from quada.api.trial import DryRun
 from quada.store.zones import Summary
 from quada.wire.faults import DataFault
 from quada.zones import Change, Record, Zone
@@ -100,13 +102,15 @@ def _make_v1(operations: Operations, caller_of: Callable[..., Caller]) -> APIRou
             if not wanted or names.to_text(view.origin).rstrip(".") == wanted
         ]
 
-    @router.post(zones_path, status_code=201)
-    def add_zone(server: str, body: ZoneBody, caller: Who) -> dict[str, Any]:
-        operations.add_zone(caller, body.name, _servers_of(body))
-        zone = operations.zone(caller, body.name)
+    @router.post(zones_path, status_code=201, responses=trial.RESPONSES)
+    def add_zone(server: str, body: ZoneBody, caller: Who, dry_run: DryRun = False) -> Any:
         wanted = [one for one in body.rrsets if one.type.upper() not in ("SOA", "NS")]
-        if wanted:
-            operations.commit(caller, zone, _change(operations, zone, wanted))
+        done = operations.add_zone(
+            caller, body.name, _servers_of(body), is_trial=dry_run,
+            and_then=lambda zone: _change(operations, zone, wanted),
+        )  # fmt: skip
+        if dry_run:
+            return trial.told(done)
         return _whole(operations, caller, body.name)
 
     @router.get(zones_path + "/{zone}")
@@ -118,10 +122,15 @@ def _make_v1(operations: Operations, caller_of: Callable[..., Caller]) -> APIRou
             return _zone_data(operations.zone_view(caller, zone))
         return _whole(operations, caller, zone, rrset_name, rrset_type)
 
-    @router.patch(zones_path + "/{zone}", status_code=204)
-    def patch(server: str, zone: str, body: PatchBody, caller: Who) -> Response:
+    @router.patch(zones_path + "/{zone}", status_code=204, responses=trial.RESPONSES)
+    def patch(
+        server: str, zone: str, body: PatchBody, caller: Who, dry_run: DryRun = False
+    ) -> Response:
         version = operations.zone(caller, zone)
-        operations.commit(caller, version, _change(operations, version, body.rrsets))
+        change = _change(operations, version, body.rrsets)
+        done = operations.commit(caller, version, change, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         return Response(status_code=204)
 
     @router.put(zones_path + "/{zone}/notify")
@@ -140,9 +149,11 @@ def _make_v1(operations: Operations, caller_of: Callable[..., Caller]) -> APIRou
         operations.zone_view(caller, zone)
         return []
 
-    @router.delete(zones_path + "/{zone}", status_code=204)
-    def remove(server: str, zone: str, caller: Who) -> Response:
-        operations.remove_zone(caller, zone)
+    @router.delete(zones_path + "/{zone}", status_code=204, responses=trial.RESPONSES)
+    def remove(server: str, zone: str, caller: Who, dry_run: DryRun = False) -> Response:
+        done = operations.remove_zone(caller, zone, is_trial=dry_run)
+        if dry_run:
+            return trial.told(done)
         return Response(status_code=204)
 
     return router

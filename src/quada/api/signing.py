@@ -6,6 +6,7 @@ step, so that a trial can leave it out. The server acts on what is saved at its 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import quada.wire.names as names
@@ -35,8 +36,12 @@ _LIFETIME_DAYS: Final = (2, 365)
 _KEY_DAYS_MAX: Final = 36_500
 
 
-class Wanted(NamedTuple):
-    """How a zone is to be signed. Key lifetimes of 0 days are until somebody says so."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a zone is to be signed; `has_pair` is a KSK and a ZSK instead of one CSK.
+
+    Key lifetimes of 0 days are until somebody says so. This is the form over HTTP too.
+    """
 
     algorithm: str = "ecdsap256sha256"
     has_pair: bool = False
@@ -93,7 +98,9 @@ def policy_of(wanted: Wanted) -> ZonePolicy:
 
 def read_algorithm(text: str) -> int:
     """Read an algorithm's name or number. Raises: DataFault for one that signs no zones here."""
-    number = ALGORITHMS.get(text.lower()) or (int(text) if text.isascii() and text.isdigit() else 0)
+    number = ALGORITHMS.get(text.lower()) or (
+        int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    )
     if number not in ALGORITHMS.values():
         raise DataFault(
             f"zones are not signed with algorithm {text!r}", place="algorithm",

@@ -167,8 +167,8 @@ def _add_zones(
         servers: Annotated[str, Form()] = "",
         zone_text: Annotated[str, Form()] = "",
     ) -> Response:
-        zone = operations.add_zone(login.caller, name.strip(), servers.split(), zone_text)
-        return RedirectResponse(f"/zones/{names.to_text(zone.origin)}", 303)
+        added = operations.add_zone(login.caller, name.strip(), servers.split(), zone_text)
+        return RedirectResponse(f"/zones/{names.to_text(added.zone.origin)}", 303)
 
     @router.get("/zones/{zone}/history")
     def history(zone: str, login: Seen) -> Response:

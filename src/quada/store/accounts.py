@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from argon2 import PasswordHasher
@@ -87,8 +88,11 @@ class Accounts:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._hasher = PasswordHasher()
-        # Compared against where there is no such user, so that time tells nothing.
-        self._nobody = self._hasher.hash(secrets.token_urlsafe())
+
+    @cached_property
+    def _nobody(self) -> str:
+        """What is compared against where there is no such user, so that time tells nothing."""
+        return self._hasher.hash(secrets.token_urlsafe())
 
     @classmethod
     def open(cls, path: Path) -> Accounts:
@@ -145,11 +149,12 @@ class Accounts:
 
     def check_password(self, name: str, password: str) -> User | None:
         """Give the user whose name and password these are."""
+        nobody = self._nobody  # made at the first check, whoever it is for
         with reading(self._engine) as connection:
             row = connection.exec_driver_sql(
                 "SELECT password FROM user WHERE name = ?", (name,)
             ).first()
-        hashed = row[0] if row is not None and row[0] else self._nobody
+        hashed = row[0] if row is not None and row[0] else nobody
         try:
             self._hasher.verify(hashed, password)
         except (VerifyMismatchError, InvalidHashError):

@@ -294,6 +294,10 @@ class ZoneStore:
 
         Raises: DataFault for no such entry, or where the checks refuse what would come.
         """
+        return self.apply(origin, self.back(origin, number), author, now_s)
+
+    def back(self, origin: bytes, number: int) -> Change:
+        """Give the change that takes one change back. Raises: DataFault for no such entry."""
         found = self.history(origin, limit=1, after=number - 1, until=number)
         if not found:
             raise DataFault(
@@ -306,8 +310,7 @@ class ZoneStore:
             return tuple(record for record in records if record.rdtype != codes.SOA)
 
         change = found[0].change
-        back = Change(without_soa(change.added), without_soa(change.removed))
-        return self.apply(origin, back, author, now_s)
+        return Change(without_soa(change.added), without_soa(change.removed))
 
     def data_version(self) -> int:
         """Give a number that changes when another process has written."""
