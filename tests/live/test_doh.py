@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quada.transport.doh import Refusal, Request, freshness_s, query_of
+from quada.transport.frames import FrameLengths
 from quada.transport.guests import Guests, StreamLimits
 from quada.transport.https import DohConnection
 from quada.transport.tls import ALPN_DOH, Certificate
@@ -146,6 +147,34 @@ def test_rapid_resets_end_the_connection(canned, certificate) -> None:
             writer.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("begun", [b"", b"\xff\xff", b"\x01\x00\x01\x00"])
+def test_a_frame_too_long_ends_the_connection_before_it_has_come(
+    canned, certificate, begun: bytes
+) -> None:
+    async def run() -> None:
+        trust = ssl.create_default_context(cafile=str(certificate.chain))
+        trust.set_alpn_protocols(["h2"])
+        async with doh(canned, certificate) as port:
+            reader, writer = await asyncio.open_connection("::1", port, ssl=trust)
+            client = h2.connection.H2Connection()
+            client.initiate_connection()
+            writer.write(client.data_to_send() + begun)
+            await writer.drain()
+            writer.write(b"\xff\xff\xff\x00\x00\x00\x00\x00\x01")
+            await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+
+    asyncio.run(run())
+
+
+@given(st.lists(st.binary(max_size=300), max_size=8), st.integers(min_value=1, max_value=40))
+def test_frames_are_followed_however_they_are_cut(payloads: list[bytes], step: int) -> None:
+    octets = b"".join(len(p).to_bytes(3, "big") + bytes(6) + p for p in payloads)
+    lengths = FrameLengths()
+    assert all(lengths.are_fair(octets[at : at + step]) for at in range(0, len(octets), step))
+    assert not lengths.are_fair((1 << 14 | 1).to_bytes(3, "big"))
 
 
 def test_connections_over_the_limit_are_turned_away(canned, certificate) -> None:

@@ -21,6 +21,8 @@ build_clients() {
     [ -x "$built/lego-present" ] || (cd "$(dirname "$0")/lego" && go build -o "$built/lego-present" .)
     # A release, not the newest one: that wants a Go newer than most machines have.
     [ -x "$built/external-dns" ] || GOBIN="$built" go install sigs.k8s.io/external-dns@v0.18.0
+    # A DoQ server that is not ours.
+    [ -x "$built/coredns" ] || GOBIN="$built" go install github.com/coredns/coredns@v1.11.3
 }
 build_clients
 

@@ -192,10 +192,11 @@ class ResolverSection:
     )
     forward: tuple[str, ...] = setting(
         (),
-        "Resolvers to forward to instead of iterating: `ADDRESS`, `ZONE=ADDRESS`, over TLS"
-        " `tls://ADDRESS#NAME` (fails closed) or `tls://ADDRESS` (falls back to plain).",
+        "Resolvers to forward to instead of iterating: `ADDRESS`, `ZONE=ADDRESS`, encrypted"
+        " `tls://ADDRESS#NAME`, `https://ADDRESS/dns-query#NAME`, `quic://ADDRESS#NAME` (fails"
+        " closed), or without `#NAME` (falls back to plain).",
     )
-    forward_ca_file: str = setting("", "PEM to trust for TLS forwarders; empty is the usual roots.")
+    forward_ca_file: str = setting("", "PEM to trust for encrypted forwarders; empty is the usual.")
     stub: tuple[str, ...] = setting((), "Authoritative servers of zones, `ZONE=ADDRESS`.")
     policy_zone: str = setting("", "Zone file of response policy.")
     local_zone: tuple[str, ...] = setting((), "Zones answered from files, `ZONE=FILE`.")

@@ -7,14 +7,13 @@ that it speaks for its own zone, that a referral leads downwards.
 from __future__ import annotations
 
 import ipaddress
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import quada.resolver.cache as cache
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.resolver.cache import Delegation
-from quada.wire.ask import Endpoint, NoReply, Outcome, Silence, Transport
+from quada.wire.ask import NoReply, Outcome, Silence, Transport
 from quada.wire.edns import compose_opt
 from quada.wire.faults import MalformedMessage
 from quada.wire.skim import Skimmed, follow, skim
@@ -170,20 +169,6 @@ def minimised(name: bytes, rdtype: int, zone: bytes, extra: int) -> tuple[bytes,
     for _ in range(labels - extra):
         at += name[at] + 1
     return name[at:], _MINIMISED_TYPE
-
-
-@lru_cache(maxsize=10_000)
-def endpoint_of(address: str) -> Endpoint:
-    """Read where to ask: `ADDRESS`, `ADDRESS@PORT`, over TLS `tls+ADDRESS@PORT#NAME`.
-
-    Without a name whoever answers is believed.
-    """
-    rest = address.removeprefix("tls+")
-    is_tls = rest != address
-    rest, _, name = rest.partition("#")
-    host, _, port = rest.partition("@")
-    kind = Transport.DOT if is_tls else Transport.UDP
-    return Endpoint(host, int(port or (853 if is_tls else 53)), kind, name)
 
 
 def address_of(record: Record) -> str:

@@ -22,7 +22,6 @@ from quada.resolver.heard import (
     SERVERS_MAX,
     address_of,
     compose_query,
-    endpoint_of,
     hear,
     is_lame,
     minimised,
@@ -30,7 +29,7 @@ from quada.resolver.heard import (
     ttl_of,
 )
 from quada.telemetry.event import Validation
-from quada.wire.ask import Ask, Endpoint, Outcome, Reply, Transport
+from quada.wire.ask import ENCRYPTED, Ask, Endpoint, Outcome, Reply, Transport, read_endpoint
 from quada.wire.skim import Skimmed, follow
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ class Iterator:
         address = self.servers.first(addresses, self.now)
         if address is None:
             return None
-        to = endpoint_of(address)
+        to = read_endpoint(address)
         if to.transport is not Transport.UDP:
             return None
         return _Shot(delegation, address, self._ask(to, address, name, rdtype, is_rd=is_rd))
@@ -353,7 +352,7 @@ class Iterator:
     ) -> Steps[Skimmed | Failure]:
         """Ask one server: over UDP, over TCP where that is cut, without EDNS where it must be."""
         has_edns = self.servers.has_edns(address)
-        to = endpoint_of(address)
+        to = read_endpoint(address)
         transport = to.transport
         is_rd = delegation.is_forward
         for _ in range(3):
@@ -371,7 +370,7 @@ class Iterator:
             if response == FOLDED:
                 transport = Transport.TCP
                 continue
-            if isinstance(response, str) and transport is Transport.DOT and not to.name:
+            if isinstance(response, str) and transport in ENCRYPTED and not to.name:
                 # Encryption by opportunity: where it fails plain DNS is better than none.
                 to, transport = Endpoint(to.address), Transport.UDP
                 continue

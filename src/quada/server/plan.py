@@ -21,7 +21,7 @@ from quada.telemetry.event import Role
 from quada.telemetry.filter import read_filter
 from quada.telemetry.ingest import make_parser
 from quada.transport.guests import StreamLimits
-from quada.wire.ask import Endpoint, Transport
+from quada.wire.ask import Endpoint, Transport, read_endpoint
 from quada.wire.faults import ConfigFault
 from quada.wire.limit import LimitSettings
 
@@ -205,22 +205,27 @@ def read_address(text: str, default_port: int = 53) -> Address:
     return Address(host, number)
 
 
-def read_server(text: str, place: str) -> Endpoint:
+def read_server(
+    text: str, place: str, *, over: frozenset[Transport] = frozenset(Transport)
+) -> Endpoint:
     """Read a server to ask: `[2001:db8::1]:53`, or `tls://[2001:db8::1]:853#NAME` (RFC 8310 5).
 
-    Over TLS only who proves the name is believed; without one anybody is. Raises: ConfigFault.
+    So too `https://[2001:db8::1]/dns-query#NAME` and `quic://[2001:db8::1]#NAME`. Encrypted, only
+    who proves the name is believed; without one anybody is. Raises: ConfigFault.
     """
-    rest = text.removeprefix("tls://")
-    where, _, name = rest.partition("#")
-    is_tls = rest != text
-    if name and not is_tls:
+    try:
+        found = read_endpoint(text)
+    except ValueError as error:
         raise ConfigFault(
-            f"{text!r} has a name and no encryption", place=place,
-            remedy="write tls://ADDRESS#NAME",
+            f"{text!r} is not a server to ask: {error}", place=place,
+            remedy="write [2001:db8::53]:53 or tls://[2001:db8::53]#dns.example.net",
+        ) from None  # fmt: skip
+    if found.transport not in over:
+        raise ConfigFault(
+            f"{text!r} cannot be asked over that", place=place,
+            remedy="write tls://ADDRESS#NAME or a plain address",
         )  # fmt: skip
-    found = read_address(where, 853 if is_tls else 53)
-    kind = Transport.DOT if is_tls else Transport.UDP
-    return Endpoint(found.host, found.port, kind, name.rstrip("."))
+    return found
 
 
 def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = False) -> Plan:

@@ -9,6 +9,7 @@ import quada.wire.codes as codes
 from quada.resolver.answer import Recursion, explain
 from quada.resolver.iterate import Task
 from quada.telemetry.event import Cause, Kind, Role, compose_peer, compose_tail
+from quada.wire.ask import read_endpoint
 from quada.wire.question import Question
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Lookups:
 
     def attempted(self, attempt: Attempt) -> None:
         """Log one message to a server as an event of its own."""
-        address = attempt.server.removeprefix("tls+").partition("@")[0]
+        address = read_endpoint(attempt.server).address
         heard = attempt.heard
         is_reply = isinstance(heard, int)
         tail = compose_tail(

@@ -19,7 +19,6 @@ from quada.resolver.roots import built_in_roots, roots_of
 from quada.resolver.servers import Servers
 from quada.server.plan import read_server
 from quada.store.files import load_zone_file
-from quada.wire.ask import Transport
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
@@ -99,19 +98,14 @@ def read_roots(file: str) -> Delegation:
 def _fixed(texts: tuple[str, ...], *, is_forward: bool) -> list[Delegation]:
     """Read `ADDRESS` (for the root) or `ZONE=ADDRESS`; several for one zone go together.
 
-    An address is `[2001:db8::53]:53`, or `tls://[2001:db8::53]:853#NAME` for DNS over TLS.
+    An address is what `read_server` reads.
     """
     by_zone: dict[bytes, list[str]] = {}
     for text in texts:
         zone, is_named, address = text.rpartition("=")
         origin = names.from_text(zone).lower() if is_named else names.ROOT
         found = read_server(address, "resolver.forward")
-        port = f"@{found.port}"
-        if found.transport is Transport.DOT:
-            text = f"tls+{found.address}{port}" + (f"#{found.name}" if found.name else "")
-        else:
-            text = found.address + (port if found.port != 53 else "")
-        by_zone.setdefault(origin, []).append(text)
+        by_zone.setdefault(origin, []).append(str(found))
     server = names.from_text("configured.invalid.")
     return [
         Delegation(

@@ -23,7 +23,8 @@ from quada.server.plan import ZonePlan, read_server
 from quada.server.tsig import Keys
 from quada.store.files import load_zone_file, write_zone_file
 from quada.transport.client import Client, is_answer
-from quada.transport.dot import DotClient, client_context
+from quada.transport.kept import KeptClient, client_context
+from quada.transport.tls import ALPN_DOT
 from quada.wire.ask import Ask, Endpoint, NoReply, Transport
 from quada.wire.faults import DataFault, PeerFault
 from quada.wire.serial import is_later
@@ -42,6 +43,7 @@ _TIMEOUT_S: Final = 5.0
 _TRANSFER_S: Final = 600.0  # our choice: a transfer that takes longer is taken for stuck
 _RETRY_FIRST_S: Final = 5.0  # before there is any SOA to say how often
 _MESSAGES_MAX: Final = 1_000_000
+_TRANSFER_OVER: Final = frozenset((Transport.UDP, Transport.DOT))
 
 
 class Secondaries:
@@ -68,7 +70,7 @@ class Secondaries:
         self._state: dict[bytes, dict[str, Any]] = {}
         self._keys = Keys(plan.settings.key)
         self._client = Client()
-        self._dot = DotClient(plan.settings.authority.transfer_ca_file)
+        self._kept = KeptClient(plan.settings.authority.transfer_ca_file)
 
     def load_all(self) -> Iterator[Zone]:
         """Give the zones that were transferred before."""
@@ -210,7 +212,7 @@ class Secondaries:
         if have is not None:
             query = self._signed(plan, compose_query(secrets.randbits(16), plan.origin, codes.SOA))
             if endpoint.transport is Transport.DOT:
-                outcome = await self._dot.perform(Ask(endpoint, query, _TIMEOUT_S))
+                outcome = await self._kept.perform(Ask(endpoint, query, _TIMEOUT_S))
             else:
                 over_tcp = endpoint._replace(transport=Transport.TCP)
                 outcome = await self._client.perform(Ask(over_tcp, query, _TIMEOUT_S))
@@ -260,7 +262,7 @@ class Secondaries:
         context = None
         if endpoint.transport is Transport.DOT:
             ca_file = self._plan.settings.authority.transfer_ca_file
-            context = client_context(ca_file, name=endpoint.name)
+            context = client_context(ca_file, ALPN_DOT, name=endpoint.name)
             context.minimum_version = ssl.TLSVersion.TLSv1_3
         return await asyncio.open_connection(
             endpoint.address, endpoint.port, ssl=context,
@@ -277,7 +279,9 @@ class Secondaries:
 
 
 def _primaries(plan: ZonePlan) -> list[Endpoint]:
-    return [read_server(text, "zone.primaries") for text in plan.section.primaries]
+    return [
+        read_server(text, "zone.primaries", over=_TRANSFER_OVER) for text in plan.section.primaries
+    ]
 
 
 def _timers(zone: Zone | None) -> tuple[float, float, float]:

@@ -22,6 +22,7 @@ import h11
 
 from quada.transport.doh import MESSAGE_OCTETS, TOO_LARGE, Request, answer_request, refuse
 from quada.transport.exchange import raw_peer
+from quada.transport.frames import PREFACE_OCTETS, FrameLengths
 
 if TYPE_CHECKING:
     from quada.transport.doh import Headers
@@ -116,6 +117,7 @@ class _Http2:
         self._h2.local_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = _STREAMS_MAX
         self._h2.local_settings[h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE] = 100_000
         self._h2.initiate_connection()
+        self._lengths = FrameLengths(PREFACE_OCTETS)
         self._heads: dict[int, dict[str, str]] = {}
         self._bodies: dict[int, bytearray] = {}
         self._unsent: dict[int, bytes] = {}
@@ -123,6 +125,11 @@ class _Http2:
         self._out.write(self._h2.data_to_send())
 
     def take(self, data: bytes) -> None:
+        if not self._lengths.are_fair(data):
+            self._h2.close_connection(h2.errors.ErrorCodes.FRAME_SIZE_ERROR)
+            self._out.write(self._h2.data_to_send())
+            self._out.close()
+            return
         try:
             for event in self._h2.receive_data(data):
                 self._event(event)

@@ -14,8 +14,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from quada.transport.client import Client
-from quada.transport.dot import DotClient
-from quada.wire.ask import Ask, NoReply, Outcome, Reply, Silence, Transport
+from quada.transport.kept import KeptClient
+from quada.wire.ask import ENCRYPTED, Ask, NoReply, Outcome, Reply, Silence, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,14 +74,13 @@ class _Socket:
 
 
 class Upstream:
-    """Performs Asks by callback. One per worker. `ca_file` is trusted for DoT beside none."""
+    """Performs Asks by callback. One per worker. `ca_file` is trusted for encrypted servers."""
 
     def __init__(self, ca_file: str = "") -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets: dict[int, list[_Socket]] = {6: [], 4: []}
         self._client = Client()
-        self._ca_file = ca_file
-        self._dot: DotClient | None = None
+        self._kept = KeptClient(ca_file)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def perform(self, ask: Ask, done: Callable[[Outcome], None]) -> None:
@@ -109,8 +108,7 @@ class Upstream:
         for sockets in self._sockets.values():
             for one in sockets:
                 one.close()
-        if self._dot is not None:
-            self._dot.close()
+        self._kept.close()
 
     @staticmethod
     def _key(one: _Socket, ask: Ask) -> tuple[int, str, int]:
@@ -142,10 +140,8 @@ class Upstream:
             found.done(NoReply(found.ask, Silence.TIMEOUT, elapsed))
 
     async def _over_stream(self, ask: Ask, done: Callable[[Outcome], None]) -> None:
-        if ask.to.transport is Transport.DOT:
-            if self._dot is None:
-                self._dot = DotClient(self._ca_file)
-            done(await self._dot.perform(ask))
+        if ask.to.transport in ENCRYPTED:
+            done(await self._kept.perform(ask))
             return
         query = secrets.token_bytes(2) + ask.query[2:]
         outcome = await self._client.perform(ask._replace(query=query))

@@ -6,8 +6,10 @@ them and hands the outcome back. The thinking room never learns how.
 
 from __future__ import annotations
 
+import ipaddress
 from enum import IntEnum
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 
 class Transport(IntEnum):
@@ -18,6 +20,11 @@ class Transport(IntEnum):
     DOT = 3
     DOH = 4
     DOQ = 5
+
+
+_SCHEMES: Final = {Transport.DOT: "tls", Transport.DOH: "https", Transport.DOQ: "quic"}
+_PORTS: Final = {Transport.DOT: 853, Transport.DOH: 443, Transport.DOQ: 853}
+ENCRYPTED: Final = frozenset(_SCHEMES)
 
 
 class Endpoint(NamedTuple):
@@ -37,6 +44,45 @@ class Endpoint(NamedTuple):
     def family(self) -> int:
         """6 for an IPv6 address, 4 for an IPv4 one."""
         return 6 if ":" in self.address else 4
+
+    def __str__(self) -> str:
+        """Write it: `tls://[2001:db8::53]:853#NAME`, plain without scheme and port 53."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        scheme = _SCHEMES.get(self.transport)
+        if scheme is None:
+            return self.address if self.port == 53 else f"{host}:{self.port}"
+        path = self.path if self.transport is Transport.DOH else ""
+        return f"{scheme}://{host}:{self.port}{path}" + (f"#{self.name}" if self.name else "")
+
+
+@lru_cache(maxsize=10_000)
+def read_endpoint(text: str) -> Endpoint:
+    """Read what `str` writes, and the same with the usual port and path left out.
+
+    Raises: ValueError.
+    """
+    scheme, is_url, rest = text.rpartition("://")
+    kind = next((one for one, known in _SCHEMES.items() if known == scheme), Transport.UDP)
+    if is_url and kind is Transport.UDP:
+        raise ValueError(f"{scheme!r} is not one of {', '.join(_SCHEMES.values())}")
+    rest, _, name = rest.partition("#")
+    where, slash, path = rest.partition("/")
+    if slash and kind is not Transport.DOH:
+        raise ValueError("only https:// has a path")
+    if name and not is_url:
+        raise ValueError("it has a name and no encryption: write tls://ADDRESS#NAME")
+    host, port = where, ""
+    if where.startswith("["):
+        host, _, port = where[1:].partition("]")
+        port = port.removeprefix(":")
+    elif where.count(":") == 1:
+        host, _, port = where.partition(":")
+    ipaddress.ip_address(host.partition("%")[0])
+    number = int(port) if port else _PORTS.get(kind, 53)
+    if not 0 <= number <= 65535:
+        raise ValueError(f"{number} is no port")
+    found = Endpoint(host, number, kind, name.rstrip("."))
+    return found._replace(path=slash + path) if path else found
 
 
 class Ask(NamedTuple):
