@@ -1,6 +1,7 @@
 """A server with one fault a zone, run inside the lab: `faulty.py ADDRESS...`, port 53, UDP and TCP."""
 
 import asyncio
+import base64
 import struct
 import sys
 
@@ -65,6 +66,8 @@ def answer(packet: bytes, *, is_stream: bool) -> bytes | None:
         (zone, "A"): "192.0.2.4", (f"ns0.{zone}", "AAAA"): ADDRESSES["AAAA"],
         (f"ns0.{zone}", "A"): ADDRESSES["A"],
     }  # fmt: skip
+    if fault in ("bigfrag", "bigsend") and rdtype == "DNSKEY" and text == zone:
+        return large(query, response, fault, is_stream=is_stream)
     found = records.get((text, rdtype))
     if found is not None:
         response.answer.append(dns.rrset.from_text(name, 60, "IN", rdtype, found))
@@ -74,6 +77,18 @@ def answer(packet: bytes, *, is_stream: bool) -> bytes | None:
         if all(owner != text for owner, _ in records):
             response.set_rcode(dns.rcode.NXDOMAIN)
         response.authority.append(dns.rrset.from_text(zone, 60, "IN", "SOA", records[zone, "SOA"]))
+    return response.to_wire()
+
+
+def large(query, response, fault: str, *, is_stream: bool) -> bytes | None:
+    """Give keys of 1,800 octets; over UDP cut to what is offered, or lost on the way as fragments."""
+    keys = [f"256 3 8 {base64.b64encode(bytes([n]) * 280).decode()}" for n in range(6)]
+    response.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "DNSKEY", *keys))
+    octets = response.to_wire(max_size=65_535)
+    if is_stream or len(octets) <= query.payload:
+        return None if fault == "bigfrag" and not is_stream else octets
+    response.answer.clear()
+    response.flags |= dns.flags.TC
     return response.to_wire()
 
 

@@ -1,6 +1,7 @@
 """The doctor in a small internet with planted faults: the codes planted appear, and no others."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -47,7 +48,8 @@ FAULTY6, FAULTY4 = "2001:db8:6::53", "192.0.2.6"
 FAULTS = {
     "noedns.net": {"edns", "aaaa-missing"}, "bigdrop.net": {"large-answers", "aaaa-missing"},
     "noaaaa.net": {"aaaa-dropped", "resolves-ipv6-only"}, "lowered.net": {"case-altered", "aaaa-missing"},
-    "decent.net": {"aaaa-missing"},
+    "decent.net": {"aaaa-missing"}, "bigfrag.net": {"fragments-dropped", "aaaa-missing"},
+    "bigsend.net": {"udp-too-large", "aaaa-missing"},
 }  # fmt: skip
 HOSTILE = ("garbage.net", "wrongid.net", "loop.net", "drip.net", "flood.net")
 for _name in (*FAULTS, *HOSTILE):
@@ -136,6 +138,15 @@ def test_a_hostile_server_neither_holds_nor_breaks_a_run(planted, faulty, name: 
     bad, told = run_doctor(planted, name)
     assert time.monotonic() - began < 60
     assert "FAIL" in bad.values(), told
+
+
+def test_the_size_from_which_answers_are_lost_is_bounded(planted, faulty) -> None:
+    _, told = run_doctor(planted, "bigfrag.net")
+    said = next(one for one in told["findings"] if one["code"] == "fragments-dropped")
+    offers = [int(word) for word in re.findall(r"where (\d+) .* from (\d+) ", said["message"])[0]]
+    size = int(re.findall(r"\((\d+) octets over TCP", said["message"])[0])
+    assert offers[0] < size <= offers[1]
+    assert offers[1] - offers[0] <= 64
 
 
 def test_a_server_that_recurses_for_strangers_is_found(planted, faulty) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from quada.api.access import AGENT, Caller, Denied
 from quada.api.operations import NotFound
+from quada.wire.call import CallKind
 from quada.wire.faults import ReachFault
 
 _POLL_S: Final = 20.0
@@ -22,6 +23,8 @@ _GONE_S: Final = 60.0  # an agent that has not called for so long is away
 _SLACK_S: Final = 15.0  # our choice: for the agent's two calls, beside the probes' own time
 _AGENTS_MAX: Final = 1_000
 _BATCHES_MAX: Final = 64
+_HOST: Final = r"^[A-Za-z0-9_.:-]*$"
+_PATH: Final = r"^/[!-~]*$"
 
 
 class AskBody(BaseModel):
@@ -29,15 +32,29 @@ class AskBody(BaseModel):
 
     address: str = Field(max_length=64)
     port: int = Field(53, ge=1, le=65_535)
-    transport: Literal["udp", "tcp"] = "udp"
+    transport: Literal["udp", "tcp", "dot", "doh", "doq"] = "udp"
     query: str = Field(max_length=2_048, pattern="^([0-9a-f]{2})+$")
     timeout_s: float = Field(2.0, gt=0, le=10)
+    name: str = Field("", max_length=255, pattern=_HOST)
+    path: str = Field("/dns-query", max_length=255, pattern=_PATH)
+
+
+class CallBody(BaseModel):
+    """One call of a service: connect, shake hands, GET, as far as its kind goes."""
+
+    address: str = Field(max_length=64)
+    port: int = Field(ge=1, le=65_535)
+    kind: CallKind
+    name: str = Field("", max_length=255, pattern=_HOST)
+    path: str = Field("/", max_length=255, pattern=_PATH)
+    timeout_s: float = Field(4.0, gt=0, le=10)
 
 
 class BatchBody(BaseModel):
     """Probes to be made at once."""
 
-    asks: list[AskBody] = Field(max_length=512)
+    asks: list[AskBody] = Field([], max_length=512)
+    calls: list[CallBody] = Field([], max_length=512)
 
 
 class ReplyBody(BaseModel):
@@ -49,11 +66,26 @@ class ReplyBody(BaseModel):
     seconds: float = Field(ge=0)
 
 
+class CalledBody(BaseModel):
+    """What came of a call; see `quada.wire.call.Called`. `body` is in hex, and cut."""
+
+    stage: Literal["", "dial", "tls", "read", "protocol", "refused"] = ""
+    why: str = Field("", max_length=200)
+    dial_s: float = Field(0.0, ge=0)
+    total_s: float = Field(0.0, ge=0)
+    certificate_fault: str = Field("", max_length=200)
+    status: int = Field(0, ge=0, le=999)
+    location: str = Field("", max_length=2_000)
+    expires_at: float = 0.0
+    body: str = Field("", max_length=40_000, pattern="^([0-9a-f]{2})*$")
+
+
 class RepliesBody(BaseModel):
     """The replies to one batch, in its order."""
 
     batch: int
-    replies: list[ReplyBody] = Field(max_length=512)
+    replies: list[ReplyBody] = Field([], max_length=512)
+    called: list[CalledBody] = Field([], max_length=512)
 
 
 class HelloBody(BaseModel):
@@ -71,8 +103,8 @@ class _Agent:
     place: str = ""
     seen_at: float = 0.0
     waiting: dict[int, BatchBody] = field(default_factory=dict)
-    taken: dict[int, int] = field(default_factory=dict)
-    answers: dict[int, "asyncio.Future[list[ReplyBody]]"] = field(default_factory=dict)
+    taken: dict[int, tuple[int, int]] = field(default_factory=dict)
+    answers: dict[int, "asyncio.Future[RepliesBody]"] = field(default_factory=dict)
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -105,26 +137,26 @@ class Desk:
             try:
                 await asyncio.wait_for(agent.called.wait(), _POLL_S)
             except TimeoutError:
-                return {"batch": 0, "asks": []}
+                return {"batch": 0, "asks": [], "calls": []}
             finally:
                 agent.seen_at = time.monotonic()
         number, batch = agent.waiting.popitem()
-        agent.taken[number] = len(batch.asks)
-        return {"batch": number, "asks": [ask.model_dump() for ask in batch.asks]}
+        agent.taken[number] = len(batch.asks), len(batch.calls)
+        return {"batch": number, **batch.model_dump(mode="json")}
 
     def replied(self, name: str, body: RepliesBody) -> None:
         """Take the replies to a batch that this agent was given. Raises: NotFound, Denied."""
         agent = self._agents.get(name)
-        count = agent.taken.pop(body.batch, None) if agent is not None else None
-        if agent is None or count is None:
+        counts = agent.taken.pop(body.batch, None) if agent is not None else None
+        if agent is None or counts is None:
             raise NotFound("no such batch waits for this agent", place=str(body.batch))
-        if count != len(body.replies):
-            raise Denied(f"{count} replies are wanted, not {len(body.replies)}")
+        if counts != (len(body.replies), len(body.called)):
+            raise Denied(f"{counts[0]} replies and {counts[1]} calls are wanted, no more or fewer")
         waiting = agent.answers.get(body.batch)
         if waiting is not None and not waiting.done():
-            waiting.set_result(body.replies)
+            waiting.set_result(body)
 
-    async def ask(self, name: str, body: BatchBody) -> list[ReplyBody]:
+    async def ask(self, name: str, body: BatchBody) -> RepliesBody:
         """Have an agent make probes. Raises: NotFound, ReachFault where it does not answer."""
         agent = self._agents.get(name)
         if agent is None or time.monotonic() - agent.seen_at > _GONE_S:
@@ -136,7 +168,8 @@ class Desk:
         agent.answers[number] = asyncio.get_running_loop().create_future()
         agent.waiting[number] = body
         agent.called.set()
-        longest = max((ask.timeout_s for ask in body.asks), default=0.0)
+        waits = [*(one.timeout_s for one in body.asks), *(one.timeout_s for one in body.calls)]
+        longest = max(waits, default=0.0)
         try:
             return await asyncio.wait_for(agent.answers[number], longest + _SLACK_S)
         except TimeoutError:
@@ -167,7 +200,7 @@ def make_router(caller_of: Callable[..., Caller]) -> APIRouter:
     async def ask(name: str, body: BatchBody, caller: Who) -> dict[str, Any]:
         """Have an agent make probes, and wait for what came."""
         caller.need_admin()
-        return {"replies": [one.model_dump() for one in await desk.ask(name, body)]}
+        return (await desk.ask(name, body)).model_dump(include={"replies", "called"})
 
     @router.post("/agent/poll")
     async def poll(body: HelloBody, caller: Who) -> dict[str, Any]:

@@ -26,24 +26,29 @@ def agent(
     ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
     port: Annotated[
         list[int] | None,
-        typer.Option(help="Port that may be probed. Repeatable; 53 alone if none."),
+        typer.Option(
+            help="Port that may be probed. Repeatable; 53, 853, 443, 80 and 25 if none is given."
+        ),
     ] = None,
     per_second: Annotated[float, typer.Option(min=0.1, help="Probes a second, at most.")] = 100.0,
+    trust: Annotated[
+        str, typer.Option(help="PEM of the CAs that services are believed by, for a lab.")
+    ] = "",
     lab: Annotated[
         bool, typer.Option("--lab", help="Inner and documentation addresses may be probed.")
     ] = False,
 ) -> None:
-    """Call a quada server and make the DNS probes that `quada doctor --server` asks for.
+    """Call a quada server and make the probes that `quada doctor --server` asks for.
 
-    It only calls out, makes DNS queries and nothing else, and keeps its own limits whatever the
-    server says. Make the token there: `quada token add amsterdam --scope agent`.
+    It only calls out, makes DNS queries, connections and GETs of one page, and keeps its own limits
+    whatever the server says. Make the token there: `quada token add amsterdam --scope agent`.
     """
-    from quada.server.agent import Agent, AgentWish, check_server
+    from quada.server.agent import PORTS, Agent, AgentWish, check_server
 
     with faults_exit(), contextlib.suppress(KeyboardInterrupt):
         wish = AgentWish(
-            check_server(server), read_token(token_file), ca_file, tuple(port or (53,)), per_second,
-            is_lab=lab,
+            check_server(server), read_token(token_file), ca_file, tuple(port or PORTS), per_second,
+            is_lab=lab, trust_file=trust,
         )  # fmt: skip
         typer.echo(f"agent calls {wish.server}")
         asyncio.run(Agent(wish).run())

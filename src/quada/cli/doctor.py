@@ -19,13 +19,14 @@ from quada.cli.output import FOUND, faults_exit, print_json
 from quada.doctor import Graph, Observation, Observer, Verdict, judge
 from quada.doctor.findings import RULES, profiled, reference
 from quada.doctor.observation import Cut, read_observation, write_observation
-from quada.doctor.picture import dependencies, timeline
+from quada.doctor.picture import connections, dependencies, timeline
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from quada.doctor import Finding
+    from quada.server.looking import Hands
     from quada.wire.ask import Ask, Outcome
 
 
@@ -85,6 +86,9 @@ def doctor(
         Path | None, typer.Option(help="File with a token of the scope `admin` there.")
     ] = None,
     ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
+    trust: Annotated[
+        str, typer.Option(help="PEM of the CAs that services are believed by, for a lab.")
+    ] = "",
     vantage: Annotated[
         list[str] | None,
         typer.Option(help="Only from this vantage point: `local` or an agent. Repeatable."),
@@ -113,14 +117,17 @@ def doctor(
                     root_hints, trust_anchor, _given(absolute(name), ns or [])
                 ),
                 lambda seen: profiled(judge(seen, ignores=ranges), severities),
-                every=every, as_json=as_json,
+                ignores=ranges, trust_file=trust, every=every, as_json=as_json,
             )  # fmt: skip
             return
         if replay is not None:
             seen = read_observation(read_text(replay), str(replay))
         elif name:
             observer = observe(root_hints, trust_anchor, _given(absolute(name), ns or []))
-            seen = drive(observer, observer.observe(absolute(name)), shows=not as_json)
+            seen = drive(
+                observer, observer.observe(absolute(name)), shows=not as_json, ignores=ranges,
+                ca_file=trust,
+            )  # fmt: skip
         else:
             raise ConfigFault("no domain is named", place="NAME", remedy="quada doctor example.com")
         if save is not None:
@@ -178,6 +185,8 @@ def _from_everywhere(
     observer: Callable[[], Observer],
     judge_all: Callable[[Observation], list[Finding]],
     *,
+    ignores: frozenset[str],
+    trust_file: str,
     every: bool,
     as_json: bool,
 ) -> None:
@@ -192,8 +201,11 @@ def _from_everywhere(
     found: dict[str, list[Finding]] = {}
     for point in [one for one in (LOCAL, *points) if not only or one in only]:
         looks = observer()
-        perform = None if point == LOCAL else elsewhere.performer(point)
-        seen = drive(looks, looks.observe(name), shows=not as_json, perform_all=perform)
+        hands = None if point == LOCAL else elsewhere.hands(point)
+        seen = drive(
+            looks, looks.observe(name), shows=not as_json, hands=hands, ignores=ignores,
+            ca_file=trust_file,
+        )  # fmt: skip
         seen.vantage = point
         found[point] = judge_all(seen)
     if as_json:
@@ -270,11 +282,13 @@ def drive(
     steps: Generator[list[Ask], list[Outcome], Observation],
     *,
     shows: bool,
-    perform_all: Callable[[list[Ask]], list[Outcome]] | None = None,
+    hands: Hands | None = None,
+    ignores: frozenset[str] = frozenset(),
+    ca_file: str = "",
 ) -> Observation:
     """Perform what an observer asks; tells its stage to who waits.
 
-    `perform_all` performs a batch elsewhere; without it this machine does.
+    `hands` perform elsewhere; without them this machine does.
     """
     import sys
 
@@ -283,7 +297,7 @@ def drive(
     from quada.server.looking import look
 
     async def run(tell: Callable[[str], None]) -> Observation:
-        async for told in look(observer, steps, perform_all):
+        async for told in look(observer, steps, hands, ignores=ignores, ca_file=ca_file):
             if not isinstance(told, str):
                 return told
             tell(told)
@@ -316,6 +330,7 @@ def report(seen: Observation, found: list[Finding]) -> str:
         f"<h1>{html.escape(seen.name)} over IPv6</h1>"
         f"<p>Seen {when} from {html.escape(seen.vantage)}.</p><table>{rows}</table>"
         f"<h2>How fast each family answers</h2>{timeline(seen)}"
+        f"<h2>How its services are reached</h2>{connections(seen)}"
         f"<h2>What it depends on</h2>{dependencies(seen)}</html>"
     )
 

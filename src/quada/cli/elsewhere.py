@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 import typer
@@ -12,7 +12,9 @@ from quada.cli.judged import VERDICT_COLORS
 from quada.cli.output import printable
 from quada.doctor.findings import Verdict
 from quada.server.agent import check_server
+from quada.server.looking import Hands
 from quada.wire.ask import Ask, NoReply, Outcome, Reply, Silence
+from quada.wire.call import Call, Called
 from quada.wire.faults import ConfigFault, PeerFault, ReachFault
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from quada.doctor.findings import Finding
 
+_T = TypeVar("_T")
 LOCAL: Final = "local"
 _WAIT_S: Final = 45.0
 _BATCH: Final = 512
@@ -41,28 +44,30 @@ class Elsewhere:
         """Give the agents that called in lately."""
         return sorted(one["name"] for one in self._call("GET", "/agents"))
 
-    def performer(self, name: str) -> Callable[[list[Ask]], list[Outcome]]:
-        """Give what has an agent perform a batch of Asks."""
+    def hands(self, name: str) -> Hands:
+        """Give what has an agent perform batches of Asks and of Calls."""
+        return Hands(
+            lambda asks: self._batches(name, "asks", [_ask_data(one) for one in asks],
+                                       lambda at, data: _outcome(asks[at], data)),
+            lambda calls: self._batches(name, "calls", [_call_data(one) for one in calls],
+                                        lambda at, data: _called(calls[at], data)),
+        )  # fmt: skip
 
-        def perform(asks: list[Ask]) -> list[Outcome]:
-            found: list[Outcome] = []
-            for at in range(0, len(asks), _BATCH):
-                found += self._perform(name, asks[at : at + _BATCH])
-            return found
-
-        return perform
-
-    def _perform(self, name: str, asks: list[Ask]) -> list[Outcome]:
-        body = [
-            {"address": ask.to.address, "port": ask.to.port, "query": ask.query.hex(),
-             "transport": ask.to.transport.name.lower(), "timeout_s": min(10.0, ask.timeout_s)}
-            for ask in asks
-        ]  # fmt: skip
-        data = self._call("POST", f"/agents/{name}/asks", {"asks": body})
-        try:
-            return [_outcome(ask, one) for ask, one in zip(asks, data["replies"], strict=True)]
-        except (KeyError, TypeError, ValueError) as error:
-            raise PeerFault("the server's reply cannot be read", place=self._url) from error
+    def _batches(
+        self, name: str, kind: str, bodies: list[dict[str, Any]], read: Callable[[int, Any], _T]
+    ) -> list[_T]:
+        found: list[_T] = []
+        for at in range(0, len(bodies), _BATCH):
+            some = bodies[at : at + _BATCH]
+            data = self._call("POST", f"/agents/{name}/asks", {kind: some})
+            try:
+                rows = data["replies" if kind == "asks" else "called"]
+                if len(rows) != len(some):
+                    raise ValueError(len(rows))
+                found += [read(at + number, row) for number, row in enumerate(rows)]
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise PeerFault("the server's reply cannot be read", place=self._url) from error
+        return found
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         try:
@@ -74,6 +79,26 @@ class Elsewhere:
             said = data.get("detail") if isinstance(data, dict) else ""
             raise PeerFault(str(said or answer.reason_phrase), place=f"{self._url} {path}")
         return data
+
+
+def _ask_data(ask: Ask) -> dict[str, Any]:
+    return {
+        "address": ask.to.address, "port": ask.to.port, "query": ask.query.hex(),
+        "transport": ask.to.transport.name.lower(), "timeout_s": min(10.0, ask.timeout_s),
+        "name": ask.to.name, "path": ask.to.path,
+    }  # fmt: skip
+
+
+def _call_data(call: Call) -> dict[str, Any]:
+    return {**call._asdict(), "timeout_s": min(10.0, call.timeout_s)}
+
+
+def _called(call: Call, data: dict[str, Any]) -> Called:
+    return Called(
+        call, str(data["stage"]), str(data["why"]), float(data["dial_s"]), float(data["total_s"]),
+        str(data["certificate_fault"]), int(data["status"]), str(data["location"]),
+        bytes.fromhex(data["body"]), float(data["expires_at"]),
+    )  # fmt: skip
 
 
 def _outcome(ask: Ask, data: dict[str, Any]) -> Outcome:

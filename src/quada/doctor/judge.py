@@ -14,7 +14,10 @@ import dns.rdatatype
 
 from quada.doctor.findings import Finding, Verdict, sort_findings
 from quada.doctor.graph import Graph
+from quada.doctor.judge_encrypted import judge_encrypted
 from quada.doctor.judge_servers import judge_servers
+from quada.doctor.judge_services import judge_services
+from quada.doctor.judge_sizes import judge_sizes
 from quada.zones.check_address import special_range
 
 if TYPE_CHECKING:
@@ -42,6 +45,9 @@ def judge(observation: Observation, *, ignores: frozenset[str] = frozenset()) ->
         *_judge_reverse(observation),
         *_judge_dnssec(observation),
         *_judge_graph(observation, fit),
+        *judge_sizes(observation, fit),
+        *judge_encrypted(observation, fit),
+        *judge_services(observation, fit),
     ]
     if not fit:
         # Who reaches the root over no family can tell of nothing.

@@ -23,7 +23,7 @@ class Exchange:
 
     `zone` is the zone whose server was asked, `server` its name, `about` why it was asked.
     `message` is the answer in hex, empty where there was none; `silence` then says why. `rtt_ms`
-    is how long it took, or was waited for.
+    is how long it took, or was waited for. `name` is whom an encrypted server had to prove to be.
     """
 
     zone: str
@@ -36,6 +36,9 @@ class Exchange:
     rtt_ms: float
     message: str = ""
     silence: str = ""
+    port: int = 53
+    name: str = ""
+    detail: str = ""
 
     @property
     def family(self) -> int:
@@ -100,6 +103,58 @@ class Resolved:
 
 
 @dataclass(slots=True)
+class Designated:
+    """An encrypted endpoint that SVCB records name for a server (RFC 9461, RFC 9462)."""
+
+    server: str
+    target: str
+    transport: str
+    port: int
+    path: str = "/dns-query"
+    addresses: list[str] = field(default_factory=list)
+    hinted: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Service:
+    """A service that the domain names: `web` or `mail`, its host, and the host's addresses."""
+
+    kind: str
+    host: str
+    addresses: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Visit:
+    """A service called at one address, and what came of it; see `quada.wire.call.Called`."""
+
+    service: str
+    host: str
+    address: str
+    port: int
+    kind: str
+    stage: str = ""
+    why: str = ""
+    dial_ms: float = 0.0
+    total_ms: float = 0.0
+    certificate_fault: str = ""
+    status: int = 0
+    location: str = ""
+    body: str = ""
+    expires_at: float = 0.0
+
+    @property
+    def family(self) -> int:
+        """6 or 4."""
+        return 6 if ":" in self.address else 4
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody took the connection."""
+        return self.stage not in ("dial", "refused")
+
+
+@dataclass(slots=True)
 class Observation:
     """All that was seen of a domain. `hosts` maps server names to their own zones' addresses."""
 
@@ -114,10 +169,18 @@ class Observation:
     resolved: list[Resolved] = field(default_factory=list)
     pointers: dict[str, list[str]] = field(default_factory=dict)
     confirmed: dict[str, list[str]] = field(default_factory=dict)
+    designated: list[Designated] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+    visits: list[Visit] = field(default_factory=list)
 
     def about(self, *topics: str) -> list[Exchange]:
         """Give the exchanges made for one of these reasons."""
         return [one for one in self.exchanges if one.about in topics]
+
+
+def offered(one: Exchange) -> int:
+    """Give the octets that a question about sizes offered to take."""
+    return int(one.about.removeprefix("size-"))
 
 
 def write_observation(observation: Observation) -> str:

@@ -8,9 +8,8 @@ our resolver over IPv6 alone, IPv4 alone and both; the reverse names.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import dns.flags
 import dns.message
@@ -19,26 +18,21 @@ import dns.rcode
 import dns.rdatatype
 
 import quada.wire.codes as codes
-import quada.wire.names as names
-from quada.doctor.observation import Cut, Exchange, Observation, Resolved
-from quada.resolver.iterate import Task
-from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Transport
+from quada.doctor.observation import Cut, Exchange, Observation, offered
+from quada.doctor.observe_services import observe_encrypted, observe_services
+from quada.doctor.probe import ASKS_MAX, Prober, Steps, Wanted, read_answer
+from quada.wire.ask import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from quada.resolver.iterate import Iterator
 
-_T = TypeVar("_T")
-Steps = Generator[list[Ask], list[Outcome], _T]
-
-_UDP_S: Final = 2.0
-_TCP_S: Final = 4.0
 _TRIES: Final = 4  # pairs of servers asked before a zone counts as silent
 _DEPTH_MAX: Final = 10
-_ASKS_MAX: Final = 3_000  # a whole run; the largest zones of the real DNS need some hundreds
 _SERVERS_MAX: Final = 32
 _ADDRESSES_MAX: Final = 8
+_SIZED_MAX: Final = 8
 _OUTSIDE: Final = "iana.org."
 """A name that no server of the domain is responsible for."""
 
@@ -47,18 +41,6 @@ class Start(NamedTuple):
     """Where to begin: the root's servers and addresses, as hints give them."""
 
     servers: dict[str, list[str]]
-
-
-class Wanted(NamedTuple):
-    """One probe: why, and the question."""
-
-    about: str
-    qname: str
-    qtype: str
-    transport: Transport = Transport.UDP
-    payload: int = 0
-    is_do: bool = False
-    is_rd: bool = False
 
 
 class Observer:
@@ -78,12 +60,10 @@ class Observer:
         port: int = 53,
     ) -> None:
         self.stage = ""
-        self.ask_count = 0
         self._start = start
-        self._resolvers = resolvers
         self._now = now
         self._given = given
-        self._port = port
+        self._prober = Prober(resolvers, now, port)
         self._families = {6, 4}
         self._cuts: dict[str, Cut] = {}
         self._hosts: dict[str, list[str]] = {}
@@ -102,10 +82,15 @@ class Observer:
         yield from self._referrals(made)
         self.stage = "asking every server over both families"
         yield from self._servers_of(made)
+        self.stage = "finding which message sizes arrive"
+        yield from self._sizes(made)
         self.stage = "resolving over each family alone"
         yield from self._resolve_all(made)
         self.stage = "looking at reverse names"
         yield from self._reverse(made)
+        self.stage = "looking for encrypted endpoints and services"
+        yield from observe_encrypted(self._prober, made, self._servers(made.zone))
+        yield from observe_services(self._prober, made)
         made.cuts, made.hosts, made.aliases = self._cuts, self._hosts, self._aliases
         return made
 
@@ -117,6 +102,18 @@ class Observer:
         made.zone = yield from self._descend(name, 0)
         made.cuts, made.hosts, made.aliases = self._cuts, self._hosts, self._aliases
         return made
+
+    @property
+    def ask_count(self) -> int:
+        """How many questions were asked."""
+        return self._prober.ask_count
+
+    def _probe(
+        self, made: Observation, wanted: list[tuple[str, str, str, Wanted]]
+    ) -> Steps[list[Exchange]]:
+        noted = yield from self._prober.probe(wanted)
+        made.exchanges += noted
+        return noted
 
     def _vantage(self, made: Observation) -> Steps[None]:
         self._cuts.setdefault(
@@ -206,17 +203,17 @@ class Observer:
         fours = [a for a in addresses if ":" not in a]
         for at in range(_TRIES):
             pair = sixes[at : at + 1] + fours[at : at + 1]
-            if not pair or self.ask_count >= _ASKS_MAX:
+            if not pair or self._prober.ask_count >= ASKS_MAX:
                 return None
-            asks = [self._compose(a, Wanted("", qname, qtype, payload=1232)) for a in pair]
+            asks = [self._prober.compose(a, Wanted("", qname, qtype, payload=1232)) for a in pair]
             outcomes = yield asks
-            self.ask_count += len(asks)
+            self._prober.ask_count += len(asks)
             for outcome in outcomes:
-                answer = _read(outcome)
+                answer = read_answer(outcome)
                 again = _again(answer, qname, qtype)
                 if again is not None:
-                    outcome = (yield [self._compose(outcome.ask.to.address, again)])[0]
-                    answer = _read(outcome)
+                    outcome = (yield [self._prober.compose(outcome.ask.to.address, again)])[0]
+                    answer = read_answer(outcome)
                 if answer is not None and answer.rcode() in (
                     dns.rcode.NOERROR,
                     dns.rcode.NXDOMAIN,
@@ -240,6 +237,8 @@ class Observer:
             Wanted("edns", zone, "SOA", payload=512),
             Wanted("large-1232", zone, "DNSKEY", payload=1232, is_do=True),
             Wanted("large-tcp", zone, "DNSKEY", Transport.TCP, 1232, is_do=True),
+            Wanted("size-4096", zone, "DNSKEY", payload=4096, is_do=True),
+            Wanted("size-4096", zone, "TXT", payload=4096, is_do=True),
             Wanted("ns", zone, "NS", payload=1232),
             Wanted("aaaa", name, "AAAA", payload=1232, is_do=True),
             Wanted("a", name, "A", payload=1232, is_do=True),
@@ -252,6 +251,34 @@ class Observer:
         yield from self._probe(
             made, [(zone, server, a, wanted) for server, a in servers for wanted in probes]
         )
+
+    def _sizes(self, made: Observation) -> Steps[None]:
+        """Where an answer is lost that a larger offer allows, find from which offer on.
+
+        Two rounds, each of several sizes at once: the bound is known to 64 octets after two waits.
+        """
+        lost = [
+            one for one in made.about("size-4096") if not one.message and one.silence == "timeout"
+        ][:_SIZED_MAX]
+        bounds = [(1232, 4096)] * len(lost)
+        for count in (6, 6):
+            wanted = []
+            for one, (low, high) in zip(lost, bounds, strict=True):
+                step = max(1, (high - low) // (count + 1))
+                wanted += [
+                    (one.zone, one.server, one.address,
+                     Wanted(f"size-{low + step * at}", one.qname, one.qtype,
+                            payload=low + step * at, is_do=True))
+                    for at in range(1, count + 1)
+                ]  # fmt: skip
+            asked = yield from self._probe(made, wanted)
+            for at in range(len(lost)):
+                mine = asked[at * count : (at + 1) * count]
+                arrived = [offered(seen) for seen in mine if seen.message]
+                dropped = [offered(seen) for seen in mine if not seen.message]
+                low, high = bounds[at]
+                low = max([low, *(size for size in arrived if size < min(dropped, default=high))])
+                bounds[at] = low, min([high, *(size for size in dropped if size > low)])
 
     def _servers(self, zone: str) -> list[tuple[str, str]]:
         """Give a zone's servers with each address, of families this vantage point can tell of."""
@@ -272,95 +299,19 @@ class Observer:
         ):
             family = {"ipv6": 6, "ipv4": 4}.get(kind)
             if family is None or family in self._families:
-                made.resolved.append((yield from self._resolve(kind, made.name, qtype)))
-
-    def _resolve(self, kind: str, name: str, qtype: int) -> Steps[Resolved]:
-        """Have one of our resolvers resolve a name."""
-        iterator = self._resolvers[kind]
-        task = Task()
-        iterator.now = self._now()
-        steps = iterator.resolve(names.from_text(name).lower(), qtype, task)
-        outcome: Outcome | None = None
-        while True:
-            try:
-                ask = next(steps) if outcome is None else steps.send(outcome)
-            except StopIteration as end:
-                resolution = end.value
-                break
-            self.ask_count += 1
-            outcome = (yield [ask])[0]
-            iterator.now = self._now()
-        rdtype = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(qtype))
-        found = []
-        for record in resolution.answer:
-            if record.rdtype == qtype and qtype in (codes.AAAA, codes.A):
-                found.append(str(ipaddress.ip_address(record.rdata)))
-            elif record.rdtype == qtype == codes.PTR:
-                found.append(names.to_text(record.rdata).lower())
-        return Resolved(
-            name,
-            rdtype,
-            kind,
-            dns.rcode.to_text(dns.rcode.Rcode.make(resolution.rcode)),
-            resolution.validation.name.lower(),
-            found,
-            resolution.reason,
-            len(task.attempts),
-        )
+                made.resolved.append((yield from self._prober.resolve(kind, made.name, qtype)))
 
     def _reverse(self, made: Observation) -> Steps[None]:
         addresses = [a for one in made.resolved if one.qtype == "AAAA" for a in one.addresses]
         for address in list(dict.fromkeys(addresses))[:_ADDRESSES_MAX]:
             reverse = f"{ipaddress.ip_address(address).reverse_pointer}."
-            found = yield from self._resolve("both", reverse, codes.PTR)
+            found = yield from self._prober.resolve("both", reverse, codes.PTR)
             if found.rcode not in ("NOERROR", "NXDOMAIN"):
                 continue  # the reverse tree does not answer: nothing is known
             made.pointers[address] = found.addresses
             for pointer in found.addresses[:3]:
-                back = yield from self._resolve("both", pointer, codes.AAAA)
+                back = yield from self._prober.resolve("both", pointer, codes.AAAA)
                 made.confirmed[pointer] = back.addresses
-
-    def _probe(
-        self, made: Observation, wanted: list[tuple[str, str, str, Wanted]]
-    ) -> Steps[list[Exchange]]:
-        """Perform probes at once, and note what came."""
-        wanted = wanted[: max(0, _ASKS_MAX - self.ask_count)]
-        asks = [self._compose(address, one) for _, _, address, one in wanted]
-        outcomes = (yield asks) if asks else []
-        self.ask_count += len(asks)
-        noted = []
-        for (zone, server, address, one), outcome in zip(wanted, outcomes, strict=True):
-            is_reply = isinstance(outcome, Reply)
-            elapsed = outcome.rtt_s if isinstance(outcome, Reply) else outcome.elapsed_s
-            noted.append(
-                Exchange(
-                    zone,
-                    server,
-                    address,
-                    one.transport.name.lower(),
-                    one.about,
-                    one.qname,
-                    one.qtype,
-                    round(elapsed * 1000, 2),
-                    outcome.message.hex() if isinstance(outcome, Reply) else "",
-                    "" if is_reply or isinstance(outcome, Reply) else outcome.why.name.lower(),
-                )
-            )
-        made.exchanges += noted
-        return noted
-
-    def _compose(self, address: str, wanted: Wanted) -> Ask:
-        query = dns.message.make_query(
-            wanted.qname,
-            wanted.qtype,
-            use_edns=0 if wanted.payload else -1,
-            want_dnssec=wanted.is_do,
-            payload=wanted.payload or None,
-            flags=dns.flags.RD if wanted.is_rd else 0,
-        )
-        is_stream = wanted.transport is Transport.TCP
-        to = Endpoint(address, self._port, wanted.transport)
-        return Ask(to, query.to_wire(), _TCP_S if is_stream else _UDP_S)
 
 
 def _again(answer: dns.message.Message | None, qname: str, qtype: str) -> Wanted | None:
@@ -388,14 +339,6 @@ def _cut_in(answer: dns.message.Message, candidate: str, parent: str) -> Cut | N
             ordered = {host: sorted(found, key=_v6_first) for host, found in glue.items()}
             return Cut(candidate, parent, servers[:_SERVERS_MAX], ordered)
     return None
-
-
-def _read(outcome: Outcome) -> dns.message.Message | None:
-    if isinstance(outcome, NoReply):
-        return None
-    return Exchange(
-        "", "", outcome.ask.to.address, "", "", "", "", 0.0, outcome.message.hex()
-    ).answer
 
 
 def _mixed(name: str) -> str:

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from quada.doctor.graph import Graph
+from quada.doctor.judge_services import ATTEMPT_DELAY_MS
 
 if TYPE_CHECKING:
     from quada.doctor.observation import Observation
@@ -104,6 +105,46 @@ def timeline(observation: Observation) -> str:
             f' stroke="{color}"/><text x="{left + size + 6:.0f}" y="{y + 11}"'
             f' fill="currentColor">{escape(said)}</text>'
         )
+    return "".join([*out, "</svg>"])
+
+
+def connections(observation: Observation) -> str:
+    """Draw how long each service took to connect and to answer, IPv6 above IPv4.
+
+    The line is where a client that came over IPv6 tries IPv4 too (RFC 8305 8).
+    """
+    rows = sorted(
+        (one for one in observation.visits if one.service != "encrypted"),
+        key=lambda one: (one.host, one.port, -one.family, one.address),
+    )
+    if not rows:
+        return ""
+    longest = max(max(one.total_ms for one in rows), ATTEMPT_DELAY_MS * 1.1)
+    width, left = 860, 420
+    scale = (width - left - 150) / longest
+    height = 24 + _LINE * len(rows)
+    label = escape(f"services of {observation.name} by family")
+    out = [_HEAD.format(w=width, h=height, label=label)]
+    for at, one in enumerate(rows):
+        y = 18 + _LINE * at
+        color = _GOOD if one.family == 6 else "#2a5db0"
+        dial, whole = max(2.0, scale * one.dial_ms), max(2.0, scale * one.total_ms)
+        said = f"{one.dial_ms:.1f} ms" if not one.stage else f"{one.stage}: {one.why}"[:24]
+        out.append(
+            f'<text x="8" y="{y + 10}" fill="currentColor">'
+            f"{_short(f'{one.host}:{one.port} {one.address}')}</text>"
+            f'<rect x="{left}" y="{y + 1}" width="{whole:.0f}" height="11" fill="none"'
+            f' stroke="{color}"/>'
+            f'<rect x="{left}" y="{y + 1}" width="{dial:.0f}" height="11"'
+            f' fill="{color if one.is_open else "none"}" stroke="{color}"/>'
+            f'<text x="{left + whole + 6:.0f}" y="{y + 11}" fill="currentColor">'
+            f"{escape(said)}</text>"
+        )
+    mark = left + scale * ATTEMPT_DELAY_MS
+    out.append(
+        f'<line x1="{mark:.0f}" y1="14" x2="{mark:.0f}" y2="{height}" stroke="{_BAD}"'
+        f' stroke-dasharray="3 3"/><text x="{mark - 20:.0f}" y="11" fill="{_BAD}">250 ms</text>'
+    )
     return "".join([*out, "</svg>"])
 
 

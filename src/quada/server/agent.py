@@ -1,7 +1,8 @@
-"""A vantage point: calls a quada server, makes the DNS probes that it is given, and nothing else.
+"""A vantage point: calls a quada server, makes the probes that it is given, and nothing else.
 
-It only calls out. Its own limits hold whatever the server says: DNS queries of one question, to
-allowed ports, to addresses that are not somebody's inner network, so many a second.
+It only calls out. Its own limits hold whatever the server says: DNS queries of one question, and
+calls that connect, shake hands or GET one page, to allowed ports, to addresses that are not
+somebody's inner network, so many a second.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import httpx
 import structlog
 
 from quada import __version__
-from quada.transport.client import Client
+from quada.transport.reach import Reach
 from quada.wire.ask import Ask, Endpoint, Reply, Silence, Transport
+from quada.wire.call import Call, CallKind
 from quada.wire.faults import ConfigFault, MalformedMessage, PeerFault
 from quada.wire.question import parse_question
 from quada.zones.check_address import special_range
@@ -30,6 +32,10 @@ _POLL_S: Final = 40.0
 _AT_ONCE: Final = 32
 _RETRY_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 _QUERY_OCTETS_MAX: Final = 1_024
+_BODY_OCTETS_MAX: Final = 16_384
+_UNREADABLE: Final = (MalformedMessage, ValueError, KeyError, TypeError, AttributeError)
+PORTS: Final = (53, 853, 443, 80, 25)
+"""What may be probed where nothing else is said: DNS in all its forms, web, mail."""
 
 
 class AgentWish(NamedTuple):
@@ -38,9 +44,10 @@ class AgentWish(NamedTuple):
     server: str
     token: str
     ca_file: str = ""
-    ports: tuple[int, ...] = (53,)
+    ports: tuple[int, ...] = PORTS
     per_second: float = 100.0
     is_lab: bool = False
+    trust_file: str = ""
 
 
 def check_server(url: str) -> str:
@@ -61,7 +68,7 @@ class Agent:
 
     def __init__(self, wish: AgentWish) -> None:
         self._wish = wish
-        self._client = Client()
+        self._reach = Reach(wish.trust_file)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._next_at = 0.0
 
@@ -95,8 +102,10 @@ class Agent:
         data = answer.raise_for_status().json()
         if not data["batch"]:
             return
-        replies = await self.perform(data["asks"])
-        body = {"batch": data["batch"], "replies": replies}
+        replies, called = await asyncio.gather(
+            self.perform(data["asks"]), self.call(data.get("calls", []))
+        )
+        body = {"batch": data["batch"], "replies": replies, "called": called}
         answer = await http.post("/quada/v1/agent/replies", json=body)
         if answer.status_code != 404:  # who asked has given up: that is theirs to do
             answer.raise_for_status()
@@ -105,37 +114,86 @@ class Agent:
         """Make probes, within our own limits; what is beyond them is refused in its reply."""
         return list(await asyncio.gather(*map(self._one, asks)))
 
+    async def call(self, calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Call services, within the same limits."""
+        return list(await asyncio.gather(*map(self._one_call, calls)))
+
+    async def _turn(self) -> None:
+        """Wait until another probe may be made."""
+        now = time.monotonic()
+        at = self._next_at = max(self._next_at + 1 / self._wish.per_second, now)
+        await asyncio.sleep(at - now)
+
     async def _one(self, data: dict[str, Any]) -> dict[str, Any]:
         try:
             ask = self._read(data)
-        except (MalformedMessage, ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             return {"silence": Silence.UNREACHABLE.name.lower(), "seconds": 0.0,
                     "detail": f"the agent refuses: {error}"[:200]}  # fmt: skip
         async with self._gate:
-            now = time.monotonic()
-            at = self._next_at = max(self._next_at + 1 / self._wish.per_second, now)
-            await asyncio.sleep(at - now)
-            outcome = await self._client.perform(ask)
+            await self._turn()
+            outcome = await self._reach.perform(ask)
         if isinstance(outcome, Reply):
             return {"message": outcome.message.hex(), "seconds": outcome.rtt_s}
         return {"silence": outcome.why.name.lower(), "seconds": outcome.elapsed_s,
                 "detail": outcome.detail[:200]}  # fmt: skip
 
+    async def _one_call(self, data: dict[str, Any]) -> dict[str, Any]:
+        try:
+            wanted = self._read_call(data)
+        except _UNREADABLE as error:
+            return {"stage": "refused", "why": f"the agent refuses: {error}"[:200]}
+        async with self._gate:
+            await self._turn()
+            one = await self._reach.call(wanted)
+        return {
+            "stage": one.stage, "why": one.why[:200], "dial_s": one.dial_s, "total_s": one.total_s,
+            "certificate_fault": one.certificate_fault[:200], "status": one.status,
+            "location": one.location[:2_000], "body": one.body[:_BODY_OCTETS_MAX].hex(),
+            "expires_at": one.expires_at,
+        }  # fmt: skip
+
     def _read(self, data: dict[str, Any]) -> Ask:
         """Read a probe, and refuse what this agent does not do. Raises: ValueError and others."""
+        address = self._allowed(data)
+        query = bytes.fromhex(data["query"])
+        if len(query) > _QUERY_OCTETS_MAX or query[2] & 0xF8:
+            raise ValueError("this is no query")
+        parse_question(query)
+        transport = Transport[data["transport"].upper()]
+        to = Endpoint(
+            address, data["port"], transport, _text(data.get("name", "")),
+            _text(data.get("path", "/dns-query")),
+        )  # fmt: skip
+        return Ask(to, query, min(10.0, float(data["timeout_s"])))
+
+    def _read_call(self, data: dict[str, Any]) -> Call:
+        """Read a call, and refuse what this agent does not do. Raises: ValueError and others."""
+        address = self._allowed(data)
+        path = _text(data["path"])
+        if path != "/" and not path.startswith("/.well-known/"):
+            raise ValueError(f"{path} is not asked for here")
+        return Call(
+            address, data["port"], CallKind(data["kind"]), _text(data["name"]),
+            min(10.0, float(data["timeout_s"])), path,
+        )  # fmt: skip
+
+    def _allowed(self, data: dict[str, Any]) -> str:
+        """Give the address of a probe where this agent may go. Raises: ValueError."""
         address = ipaddress.ip_address(data["address"])
         special = special_range(address.packed)
         if special and not self._wish.is_lab:
             raise ValueError(f"{address} is {special}")
         if data["port"] not in self._wish.ports:
             raise ValueError(f"port {data['port']} is not allowed here")
-        query = bytes.fromhex(data["query"])
-        if len(query) > _QUERY_OCTETS_MAX or query[2] & 0xF8:
-            raise ValueError("this is no query")
-        parse_question(query)
-        transport = {"udp": Transport.UDP, "tcp": Transport.TCP}[data["transport"]]
-        to = Endpoint(str(address), data["port"], transport)
-        return Ask(to, query, min(10.0, float(data["timeout_s"])))
+        return str(address)
+
+
+def _text(text: Any) -> str:
+    """Take a name or path that cannot become anything else in a request. Raises: ValueError."""
+    if not isinstance(text, str) or len(text) > 255 or not all("!" <= c <= "~" for c in text):
+        raise ValueError("a name or path cannot be read")
+    return text
 
 
 def families() -> list[int]:

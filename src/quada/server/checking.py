@@ -39,6 +39,7 @@ class Checking:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._wish = plan.settings.doctor
+        self._ignores = LAB_RANGES if self._wish.lab else frozenset()
         self._receivers = tuple(one.name for one in plan.settings.alert_receiver)
         self._alerts = AlertStore.open(plan.state_dir / FILE)
         self._checked: dict[str, tuple[int, float]] = {}
@@ -85,14 +86,15 @@ class Checking:
         seen: Observation | str = ""
         try:
             async with asyncio.timeout(_RUN_S):
-                async for step in look(observer, observer.observe(zone.lower())):
+                steps = observer.observe(zone.lower())
+                async for step in look(observer, steps, ignores=self._ignores):
                     seen = step
         except TimeoutError:
             log.warning("a zone could not be checked in time", zone=zone, stage=observer.stage)
         self._checked[zone] = serial, time.monotonic()
         if not isinstance(seen, Observation):
             return
-        found = judge(seen, ignores=LAB_RANGES if self._wish.lab else frozenset())
+        found = judge(seen, ignores=self._ignores)
         bad = [one for one in found if one.verdict is Verdict.FAIL]
         self._keep(zone, serial, found)
         self._tell(zone, bad)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import quada.wire.names as names
 from quada.config.settings import ResolverSection
 from quada.doctor import Observation, Observer, Start
 from quada.doctor.incident import Logged
+from quada.doctor.observe_services import calls_of, note_calls
 from quada.server.resolving import make_recursor, read_roots
 from quada.store.seam import ask
-from quada.transport.client import Client
+from quada.transport.reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from quada.doctor.observation import Cut
     from quada.wire.ask import Ask, Outcome
+    from quada.wire.call import Call, Called
 
 LAB_RANGES: Final = frozenset(("documentation", "loopback"))
 """Kinds of addresses that are well in a lab and nowhere else."""
@@ -46,22 +48,33 @@ def make_observer(root_hints: str, trust_anchor: str, given: Cut | None = None) 
     return Observer(start, resolvers, time.time, given=given)
 
 
+class Hands(NamedTuple):
+    """Who performs elsewhere what an observer wants: a batch of Asks, a batch of Calls."""
+
+    perform: Callable[[list[Ask]], list[Outcome]]
+    call: Callable[[list[Call]], list[Called]]
+
+
 async def look(
     observer: Observer,
     steps: Generator[list[Ask], list[Outcome], Observation],
-    perform_all: Callable[[list[Ask]], list[Outcome]] | None = None,
+    hands: Hands | None = None,
+    *,
+    ignores: frozenset[str] = frozenset(),
+    ca_file: str = "",
 ) -> AsyncIterator[str | Observation]:
     """Perform what an observer asks, a bounded number at once: gives each stage, then all seen.
 
-    `perform_all` performs a batch elsewhere; without it this machine does.
+    `hands` perform elsewhere; without them this machine does. Services at special addresses are
+    called only where `ignores` has their kind.
     """
-    client = Client()
+    reach = Reach(ca_file)
     gate = asyncio.Semaphore(_AT_ONCE)
     stage = ""
 
     async def perform(one: Ask) -> Outcome:
         async with gate:
-            return await client.perform(one)
+            return await reach.perform(one)
 
     try:
         asks = next(steps)
@@ -69,8 +82,8 @@ async def look(
             if observer.stage != stage:
                 stage = observer.stage
                 yield stage
-            if perform_all is not None:
-                outcomes = await asyncio.to_thread(perform_all, asks)
+            if hands is not None:
+                outcomes = await asyncio.to_thread(hands.perform, asks)
             else:
                 outcomes = list(await asyncio.gather(*map(perform, asks)))
             asks = steps.send(outcomes)
@@ -78,6 +91,16 @@ async def look(
         seen: Observation = end.value
     finally:
         steps.close()
+        reach.close()
+    wanted = calls_of(seen, ignores)
+    if wanted:
+        yield "calling the services"
+        calls = [one for _, one in wanted]
+        if hands is not None:
+            called = await asyncio.to_thread(hands.call, calls)
+        else:
+            called = list(await asyncio.gather(*map(reach.call, calls)))
+        note_calls(seen, wanted, called)
     yield seen
 
 

@@ -66,7 +66,7 @@ class Running:
     def look(self, name: str) -> AsyncIterator[str | Observation]:
         """Look at a domain from this machine."""
         observer = make_observer(self._resolver.root_hints, self._resolver.trust_anchor)
-        return look(observer, observer.observe(name))
+        return look(observer, observer.observe(name), ignores=self.ignores)
 
     def logged(self, name: str, minutes: int) -> Logged:
         """Give what stored events say of a name. Raises: ReachFault."""

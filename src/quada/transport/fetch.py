@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-_HEADER_OCTETS_MAX: Final = 32_768
+HEADER_OCTETS_MAX: Final = 32_768
 
 
 class Page(NamedTuple):
@@ -93,14 +93,14 @@ async def fetch(
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(address, port, limit=_HEADER_OCTETS_MAX)
+            reader, writer = await asyncio.open_connection(address, port, limit=HEADER_OCTETS_MAX)
             tls_version = ""
             if context is not None:
                 stage = "tls"
                 await writer.start_tls(context, server_hostname=parts.hostname)
                 tls_version = writer.get_extra_info("ssl_object").version() or ""
             stage = "read"
-            head, body = await _exchange(reader, writer, url, body_octets, agent)
+            head, body = await exchange(reader, writer, url, body_octets, agent)
     except TimeoutError:
         return NoPage(stage, f"no answer within {timeout_s:.0f} s", time.monotonic() - started)
     except h11.ProtocolError as error:
@@ -123,7 +123,7 @@ async def fetch(
     )
 
 
-async def _exchange(
+async def exchange(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     url: str,
@@ -133,7 +133,7 @@ async def _exchange(
     """Send the request and take the head, and the beginning of the body."""
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADER_OCTETS_MAX)
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_OCTETS_MAX)
     request = h11.Request(
         method="GET",
         target=target.encode("utf-8", "replace"),

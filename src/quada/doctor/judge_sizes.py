@@ -1,0 +1,60 @@
+"""Judge which sizes of messages arrive over IPv6."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import dns.flags
+
+from quada.doctor.findings import Finding, Verdict
+from quada.doctor.observation import offered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quada.doctor.observation import Exchange, Observation
+
+_LARGE_OCTETS: Final = 1_400  # RFC 9715 3.1
+
+
+def judge_sizes(observation: Observation, fit: set[int]) -> Iterator[Finding]:
+    """Judge each server address that answered a small offer over IPv6."""
+    if 6 not in fit:
+        return
+    sized = [one for one in observation.exchanges if one.about.startswith("size-")]
+    answers = {one.address for one in observation.about("large-1232") if one.answer is not None}
+    lost_four = {(one.server, one.qtype) for one in sized if one.family == 4 and not one.message}
+    whole = {one.address: len(one.message) // 2 for one in observation.about("large-tcp")}
+    for address in dict.fromkeys(one.address for one in sized if one.family == 6):
+        mine = [one for one in sized if one.address == address]
+        subject = f"{mine[0].server} {address}"
+        large = max((len(one.message) // 2 for one in mine), default=0)
+        if large > _LARGE_OCTETS:
+            yield Finding(
+                "udp-too-large", Verdict.WARN, subject, f"it sends {large} octets over UDP"
+            )
+        for qtype in dict.fromkeys(one.qtype for one in mine):
+            rows = sorted((one for one in mine if one.qtype == qtype), key=offered)
+            lost = [one for one in rows if not one.message and one.silence == "timeout"]
+            if not lost or address not in answers:
+                continue
+            first = offered(lost[0])
+            good = max((offered(one) for one in rows if one.message and offered(one) < first),
+                       default=1232)  # fmt: skip
+            both = ", over IPv4 too" if (rows[0].server, qtype) in lost_four else ""
+            full = f" ({whole[address]} octets over TCP)" if qtype == "DNSKEY" and (
+                whole.get(address)) else ""  # fmt: skip
+            yield Finding(
+                "fragments-dropped", Verdict.WARN, subject,
+                f"{qtype}{full} arrives where {good} octets are offered, and is lost from"
+                f" {first} on{both}",
+                tuple(_row(one) for one in rows),
+            )  # fmt: skip
+
+
+def _row(one: Exchange) -> str:
+    answer = one.answer
+    if answer is None:
+        return f"{offered(one)} offered: {one.outcome}"
+    cut = ", truncated" if answer.flags & dns.flags.TC else ""
+    return f"{offered(one)} offered: {len(one.message) // 2} octets{cut}"

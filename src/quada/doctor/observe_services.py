@@ -1,0 +1,160 @@
+"""Observe what a domain offers beside its zone: encrypted name servers, web and mail."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+import dns.exception
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.svcbbase as svcb
+
+import quada.wire.codes as codes
+from quada.doctor.observation import Designated, Service, Visit
+from quada.doctor.probe import Wanted
+from quada.wire.ask import Transport
+from quada.wire.call import Call, Called, CallKind
+from quada.zones.check_address import special_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from quada.doctor.observation import Observation
+    from quada.doctor.probe import Prober, Steps
+
+_HOSTS_MAX: Final = 4
+_ADDRESSES_MAX: Final = 8
+_OPPORTUNISTIC_MAX: Final = 16
+_ALPN: Final = {b"dot": Transport.DOT, b"doq": Transport.DOQ, b"h2": Transport.DOH}
+_PORTS: Final = {Transport.DOT: 853, Transport.DOQ: 853, Transport.DOH: 443}
+_CALLED: Final = {
+    "web": ((443, CallKind.HTTPS), (80, CallKind.HTTP)), "mail": ((25, CallKind.SMTP),),
+}  # fmt: skip
+_TEXT: Final = 16_384
+
+
+def observe_encrypted(
+    prober: Prober, made: Observation, servers: list[tuple[str, str]]
+) -> Steps[None]:
+    """Ask endpoints that `_dns` SVCB records name (RFC 9461), then every server unannounced."""
+    hosts = list(dict.fromkeys([made.name, *(server for server, _ in servers)]))
+    for host in hosts[: _HOSTS_MAX + 1]:
+        found = yield from prober.resolve("both", f"_dns.{host}", codes.SVCB)
+        for one in read_designated(found.addresses, host):
+            one.addresses = yield from resolve_host(prober, one.target)
+            made.designated.append(one)
+    wanted = [
+        (made.zone, one.server, address, ask)
+        for one in made.designated
+        for address, ask in asks_of(one, made.zone)
+    ]
+    wanted += [
+        (made.zone, server, address, Wanted("opportunistic", made.zone, "SOA", transport, 1232))
+        for server, address in servers[:_OPPORTUNISTIC_MAX]
+        for transport in (Transport.DOT, Transport.DOQ)
+    ]
+    made.exchanges += yield from prober.probe(wanted)
+
+
+def asks_of(one: Designated, qname: str) -> Iterator[tuple[str, Wanted]]:
+    """Give the question for each address of an encrypted endpoint, its name to be proved."""
+    transport = Transport[one.transport.upper()]
+    for address in dict.fromkeys([*one.addresses, *one.hinted]):
+        yield address, Wanted(
+            "designated", qname, "SOA", transport, 1232, is_rd=True,
+            name=one.target.rstrip("."), port=one.port, path=one.path,
+        )  # fmt: skip
+
+
+def read_designated(texts: Iterable[str], server: str) -> list[Designated]:
+    """Read SVCB data as the endpoints they name, one a transport; what cannot be read is left."""
+    made = []
+    for text in texts:
+        try:
+            data = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.SVCB, text)
+        except (dns.exception.DNSException, ValueError):
+            continue
+        if not isinstance(data, svcb.SVCBBase):
+            continue
+        params = data.params
+        alpn = params.get(svcb.ParamKey.ALPN)
+        port = params.get(svcb.ParamKey.PORT)
+        path = params.get(svcb.ParamKey.DOHPATH)
+        target = data.target.to_text().lower()
+        hinted = [
+            address
+            for key in (svcb.ParamKey.IPV6HINT, svcb.ParamKey.IPV4HINT)
+            for address in (params[key].addresses if key in params else ())
+        ]
+        for one in alpn.ids if alpn is not None else ():
+            transport = _ALPN.get(one)
+            if transport is None:
+                continue
+            template = path.value.decode("ascii", "replace") if path is not None else "/dns-query"
+            made.append(
+                Designated(
+                    server, server if target == "." else target, transport.name.lower(),
+                    port.port if port is not None else _PORTS[transport],
+                    template.partition("{")[0], hinted=hinted,
+                )
+            )  # fmt: skip
+    return made
+
+
+def resolve_host(prober: Prober, host: str) -> Steps[list[str]]:
+    """Resolve a host's addresses, IPv6 first."""
+    six = yield from prober.resolve("both", host, codes.AAAA)
+    four = yield from prober.resolve("both", host, codes.A)
+    return [*six.addresses, *four.addresses]
+
+
+def observe_services(prober: Prober, made: Observation) -> Steps[None]:
+    """Learn which hosts the domain names as its services. They are called by who drives this."""
+    own = [a for one in made.resolved if one.families == "both" for a in one.addresses]
+    if own:
+        made.services.append(Service("web", made.name, own))
+    found = yield from prober.resolve("both", made.name, codes.MX)
+    for text in sorted(found.addresses)[:_HOSTS_MAX]:
+        host = text.split()[-1].lower()
+        if host != ".":  # RFC 7505: takes no mail
+            addresses = yield from resolve_host(prober, host)
+            made.services.append(Service("mail", host, addresses))
+
+
+def calls_of(made: Observation, ignores: frozenset[str]) -> list[tuple[Service, Call]]:
+    """Give the calls that services are to be judged by, none to special addresses.
+
+    A name may lead anywhere, into our own network too: only global addresses are called, and in a
+    lab the kinds that it says are well.
+    """
+    calls = []
+    for one in made.designated:
+        if one.transport != "doq":  # QUIC has no handshake without a question
+            kind = Service("encrypted", one.target, one.addresses)
+            calls += [(kind, (one.port, CallKind.TLS), address) for address in one.addresses]
+    for service in made.services:
+        ports = _CALLED[service.kind]
+        calls += [(service, how, a) for a in service.addresses[:_ADDRESSES_MAX] for how in ports]
+    return [
+        (service, Call(address, port, kind, service.host.rstrip(".")))
+        for service, (port, kind), address in calls
+        if not (special := special_range(ipaddress.ip_address(address).packed))
+        or any(word in special for word in ignores)
+    ]
+
+
+def note_calls(
+    made: Observation, calls: list[tuple[Service, Call]], outcomes: list[Called]
+) -> None:
+    """Note what came of calls."""
+    for (service, call), one in zip(calls, outcomes, strict=True):
+        made.visits.append(
+            Visit(
+                service.kind, service.host, call.address, call.port, str(call.kind), one.stage,
+                one.why[:200], round(one.dial_s * 1000, 2), round(one.total_s * 1000, 2),
+                one.certificate_fault[:200], one.status, one.location[:500],
+                one.body[:_TEXT].decode("utf-8", "replace"), one.expires_at,
+            )
+        )  # fmt: skip
