@@ -208,6 +208,9 @@ class Recursor:
 
     def _known(self, question: Question, peer: bytes) -> Recursed | None:
         """Answer from the cache, where nothing has to be asked. Notes what should be refreshed."""
+        is_plain = self.policy is None and not self.settings.dns64
+        if is_plain and self.iterator.recall(question.qname, question.qtype) is None:
+            return None
         recursion = self.recurse(question, _client(peer), Task(asks_left=0, depth=-1))
         try:
             next(recursion)
@@ -243,9 +246,9 @@ class Recursor:
             known.answer, known.authority = found[1], found[2]
             known.expires_at = known.stored_at + FAILURE_TTL_S
             return Recursed(known, Provenance.POLICY)
-        if names.is_subdomain(qname, _INVALID):
+        if qname.endswith(_INVALID) and names.is_subdomain(qname, _INVALID):
             return Recursed(Resolution(codes.NXDOMAIN), Provenance.POLICY)
-        if not names.is_subdomain(qname, _LOCALHOST):
+        if not (qname.endswith(_LOCALHOST) and names.is_subdomain(qname, _LOCALHOST)):
             return None
         rdata = {codes.AAAA: bytes(15) + b"\x01", codes.A: b"\x7f\x00\x00\x01"}.get(qtype)
         made = Resolution(codes.NOERROR, stored_at=self.iterator.now)
@@ -416,12 +419,13 @@ def _add(
 ) -> int:
     """Add a section's records, aged; signatures and proofs only for those who set DO."""
     count = 0
+    qname, qtype = question.qname, question.qtype
     for owner, rdtype, ttl, rdata in records:
-        if not is_do and rdtype in _SIGNATURES and rdtype != question.qtype:
+        if not is_do and rdtype in _SIGNATURES and rdtype != qtype:
             continue
-        aged = min(ttl_max, max(0, ttl - elapsed))
-        name = None if owner == question.qname else owner
-        count += composer.add(name, rdtype, aged, (rdata,))
+        aged = ttl - elapsed
+        aged = 0 if aged < 0 else aged if aged < ttl_max else ttl_max
+        count += composer.add(None if owner == qname else owner, rdtype, aged, (rdata,))
     return count
 
 

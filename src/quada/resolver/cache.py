@@ -94,6 +94,7 @@ class Cache:
 
     def __init__(self, answers_max: int = 100_000) -> None:
         self._finals: _Bounded[tuple[bytes, int], Word] = _Bounded(answers_max)
+        self._cuts: _Bounded[bytes, Word] = _Bounded(answers_max)  # NXDOMAIN, by name
         self._delegations: _Bounded[bytes, Delegation] = _Bounded(max(1000, answers_max // 4))
         self._fixed: dict[bytes, Delegation] = {}
         self.hits = 0
@@ -105,13 +106,14 @@ class Cache:
         if found is not None and found.expires_at > now:
             self.hits += 1
             return found
-        ancestor = name
-        while ancestor != names.ROOT:
-            cut = self._finals.get((ancestor, 0))
-            if cut is not None and cut.expires_at > now:
-                self.hits += 1
-                return cut
-            ancestor = names.parent(ancestor)
+        if len(self._cuts):
+            ancestor = name
+            while ancestor != names.ROOT:
+                cut = self._cuts.get(ancestor)
+                if cut is not None and cut.expires_at > now:
+                    self.hits += 1
+                    return cut
+                ancestor = names.parent(ancestor)
         self.misses += 1
         return None
 
@@ -125,7 +127,7 @@ class Cache:
         or unsigned: the asker of a bogus one must not hide its neighbours."""
         self._finals.put((final.name, final.rdtype), final)
         if final.rcode == 3 and final.validation is not Validation.BOGUS and not final.answer:
-            self._finals.put((final.name, 0), final)
+            self._cuts.put(final.name, final)
 
     def expire(self, name: bytes, rdtype: int, now: float) -> None:
         """Make an answer stale, so that the next lookup asks anew."""
@@ -159,6 +161,9 @@ class Cache:
         ]
         for key in gone:
             self._finals.pop(key)
+        for cut in self._cuts.held():
+            if cut == name or (is_subtree and names.is_subdomain(cut, name)):
+                self._cuts.pop(cut)
         if is_subtree:
             for zone in self._delegations.held():
                 if names.is_subdomain(zone, name):
@@ -168,8 +173,8 @@ class Cache:
     def dump(self, now: float) -> Iterator[str]:
         """Write what still holds as lines, the least used first; delegations are learnt again."""
         for (name, rdtype), word in list(self._finals.items()):
-            # NXDOMAIN cuts (type 0) come back with the answer that they are.
-            if rdtype and word.expires_at > now and word.validation is not Validation.BOGUS:
+            # NXDOMAIN cuts come back with the answer that they are.
+            if word.expires_at > now and word.validation is not Validation.BOGUS:
                 yield json.dumps([
                     name.hex(), rdtype, word.rcode, _lines(word.answer), _lines(word.authority),
                     word.zone.hex(), word.stored_at, word.expires_at, int(word.validation),

@@ -37,13 +37,11 @@ EDE_NO_NSEC: Final = 12
 EDE_UNREACHED: Final = 22
 EDE_ITERATIONS: Final = 27
 
-SEVERITY: Final = {
-    Validation.SECURE: 0,
-    Validation.INSECURE: 1,
-    Validation.INDETERMINATE: 2,
-    Validation.BOGUS: 3,
-    Validation.UNTRIED: 4,
-}
+# How bad a state is, by its number: SECURE, INSECURE, INDETERMINATE, BOGUS, UNTRIED.
+SEVERITY: Final = tuple(
+    (SECURE, INSECURE, INDETERMINATE, BOGUS, Validation.UNTRIED).index(state)
+    for state in sorted(Validation)
+)
 
 
 class Want(NamedTuple):

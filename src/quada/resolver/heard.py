@@ -58,10 +58,11 @@ def compose_query(
     )
 
 
-def hear(outcome: Outcome, query: bytes, name: bytes) -> Skimmed | str:
+def hear(outcome: Outcome, query: bytes, name: bytes, *, is_brief: bool = False) -> Skimmed | str:
     """Read an outcome: the response, or what was wrong in words.
 
-    Takes the query as sent and the lower-cased name it asks for. What the answer compresses against
+    Takes the query as sent and the lower-cased name it asks for; `is_brief` where only the answer
+    section matters, if there is one. What the answer compresses against
     the question comes out in lower case, not in the random case it was asked in.
     """
     if isinstance(outcome, NoReply):
@@ -78,7 +79,7 @@ def hear(outcome: Outcome, query: bytes, name: bytes) -> Skimmed | str:
             # TCP cannot be forged blindly, and some servers fold case: only UDP must echo it.
             if outcome.ask.to.transport is Transport.UDP:
                 return FOLDED
-        return skim(message[:12] + name + message[end:])
+        return skim(message[:12] + name + message[end:], qname=name, is_brief=is_brief)
     except MalformedMessage as fault:
         return f"answered garbage ({fault})"
 

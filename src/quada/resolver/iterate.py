@@ -173,11 +173,16 @@ class Iterator:
             name = last
         return _failed(made, Failure(0, "the chain of CNAMEs is too long"))
 
-    def lookup(self, name: bytes, rdtype: int, task: Task) -> Steps[Word | Failure]:
-        """Give one zone's word about a name, from the cache or from its servers, validated."""
+    def recall(self, name: bytes, rdtype: int) -> Word | None:
+        """Give what is known of a name without asking: kept, or denied by what was proved."""
         known = self.cache.get(name, rdtype, self.now)
         if known is None and self.validator is not None:
             known = self.denials.find(name, rdtype, self.now)
+        return known
+
+    def lookup(self, name: bytes, rdtype: int, task: Task) -> Steps[Word | Failure]:
+        """Give one zone's word about a name, from the cache or from its servers, validated."""
+        known = self.recall(name, rdtype)
         if known is not None:
             return known
         if task.asks_left <= 0:
@@ -232,7 +237,8 @@ class Iterator:
         self, shot: _Shot, outcome: Outcome, name: bytes, rdtype: int, task: Task
     ) -> tuple[Skimmed, Delegation] | None:
         """Give the answer if it is one, and nothing more has to be asked; else None."""
-        response = hear(outcome, shot.ask.query, name)
+        is_brief = self.validator is None  # proofs are for those who validate
+        response = hear(outcome, shot.ask.query, name, is_brief=is_brief)
         if (
             isinstance(response, str)
             or response.flags & codes.TC

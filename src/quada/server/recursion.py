@@ -26,6 +26,37 @@ _PEERS_MAX: Final = 10_000
 _JOBS_MAX: Final = 10_000  # our choice: questions under way at once; more are answered SERVFAIL
 
 
+class _Run:
+    """One question under way: each outcome is its next step."""
+
+    __slots__ = ("_done", "_recursor", "_steps", "_task", "_upstream")
+
+    def __init__(
+        self,
+        recursor: Recursor,
+        upstream: Upstream,
+        steps: Steps[Recursed],
+        task: Task,
+        done: Callable[[Recursed | None, Task], None],
+    ) -> None:
+        self._recursor, self._upstream, self._steps = recursor, upstream, steps
+        self._task, self._done = task, done
+
+    def step(self, outcome: Outcome | None) -> None:
+        """Go on with what came, until the next message must be sent."""
+        self._recursor.iterator.now = time.time()
+        try:
+            ask = next(self._steps) if outcome is None else self._steps.send(outcome)
+        except StopIteration as end:
+            self._done(end.value, self._task)
+            return
+        except Exception:  # a bug of ours may cost one answer, never the server
+            self._recursor.fault_count += 1
+            self._done(None, self._task)
+            return
+        self._upstream.perform(ask, self.step)
+
+
 class Lookups:
     """Drives recursions. Equal questions share one (single-flight)."""
 
@@ -40,8 +71,9 @@ class Lookups:
     def defer(self, deferred: Deferred, pending: Pending) -> None:
         """Take over a question that is not in the cache."""
         work: Recursion = deferred.work
-        waiting = self._jobs.get(work.key)
+        key = work.key
         entry = (deferred, pending, time.monotonic())
+        waiting = self._jobs.get(key)
         if waiting is not None:
             waiting.append(entry)
             return
@@ -49,14 +81,10 @@ class Lookups:
             self.refused_count += 1
             pending.send(*self._recursor.coded(deferred, codes.SERVFAIL))
             return
-        self._jobs[work.key] = [entry]
+        self._jobs[key] = [entry]
         peer = deferred.peer
         client = peer[8:24] if peer[0] == 10 else peer[4:8]
-
-        def done(recursed: Recursed | None, _: Task) -> None:
-            self._answer_all(work, recursed)
-
-        self.run(work.question, client, done)
+        self.run(work.question, client, lambda recursed, _: self._answer_all(key, recursed))
 
     def run(
         self,
@@ -67,7 +95,7 @@ class Lookups:
         """Resolve a question and hand on what came of it; None for a bug of ours."""
         task = Task()
         steps = self._recursor.recurse(question, client, task)
-        self._step(steps, None, task, done)
+        _Run(self._recursor, self._upstream, steps, task, done).step(None)
 
     def refresh(self) -> None:
         """Look up again what is asked for and about to expire."""
@@ -107,28 +135,9 @@ class Lookups:
             peer = self._peers[address] = compose_peer(address, 53).ljust(28, b"\x00")
         self._sink.append(time.time_ns().to_bytes(8, "little"), peer, tail)
 
-    def _step(
-        self,
-        steps: Steps[Recursed],
-        outcome: Outcome | None,
-        task: Task,
-        done: Callable[[Recursed | None, Task], None],
-    ) -> None:
-        self._recursor.iterator.now = time.time()
-        try:
-            ask = next(steps) if outcome is None else steps.send(outcome)
-        except StopIteration as end:
-            done(end.value, task)
-            return
-        except Exception:  # a bug of ours may cost one answer, never the server
-            self._recursor.fault_count += 1
-            done(None, task)
-            return
-        self._upstream.perform(ask, lambda came: self._step(steps, came, task, done))
-
-    def _answer_all(self, work: Recursion, recursed: Recursed | None) -> None:
+    def _answer_all(self, key: tuple[bytes, int, bool], recursed: Recursed | None) -> None:
         now = time.monotonic()
-        for deferred, pending, started in self._jobs.pop(work.key, []):
+        for deferred, pending, started in self._jobs.pop(key, ()):
             if pending.is_gone:
                 continue
             if recursed is None:

@@ -8,6 +8,7 @@ anchor, which is what lets floods of random names be answered without composing 
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
 import quada.wire.codes as codes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 QUESTION_OFFSET: Final = 12  # the question follows the header (RFC 1035 4.1.1)
 QNAME_POINTER: Final = b"\xc0\x0c"
+_PLAIN: Final = struct.Struct("!HHHIH").pack  # pointer, type, class, TTL, octets of RDATA
 _POINTER_MAX: Final = 0x3FFF  # RFC 1035 4.1.4
 
 # Types whose RDATA may be compressed (RFC 3597 4: those of RFC 1035): octets before, names.
@@ -36,13 +38,13 @@ class Composer:
     stands for the question name itself.
     """
 
-    __slots__ = ("_at", "_offsets", "_parts")
+    __slots__ = ("_anchor", "_at", "_offsets", "_parts")
 
     def __init__(self, anchor: bytes, prefix_octets: int) -> None:
         self._parts: list[bytes] = []
-        self._offsets: dict[bytes, int] = {}
+        self._offsets: dict[bytes, int] | None = None  # made when the first name is put
         at = QUESTION_OFFSET + prefix_octets
-        self._note(anchor, at)
+        self._anchor = anchor, at
         self._at = at + len(anchor) + 4
 
     @property
@@ -58,8 +60,15 @@ class Composer:
     def add(self, owner: bytes | None, rdtype: int, ttl_s: int, rdatas: Iterable[bytes]) -> int:
         """Add an RRset of class IN; gives the number of records."""
         count = 0
-        fixed = rdtype.to_bytes(2, "big") + b"\x00\x01" + ttl_s.to_bytes(4, "big")
         shape = _COMPRESSED.get(rdtype)
+        if owner is None and shape is None:  # nothing to compress, nothing to remember
+            for rdata in rdatas:
+                record = _PLAIN(0xC00C, rdtype, codes.IN, ttl_s, len(rdata)) + rdata
+                self._parts.append(record)
+                self._at += len(record)
+                count += 1
+            return count
+        fixed = rdtype.to_bytes(2, "big") + b"\x00\x01" + ttl_s.to_bytes(4, "big")
         for rdata in rdatas:
             name = QNAME_POINTER if owner is None else self._name(owner)
             self._put(name)
@@ -98,6 +107,9 @@ class Composer:
     def _name(self, name: bytes) -> bytes:
         """Compress a name that will be put at the present offset, and remember its suffixes."""
         at = 0
+        if self._offsets is None:
+            self._offsets = {}
+            self._note(*self._anchor)
         offsets = self._offsets
         key = name.lower()
         while key[at]:
@@ -112,6 +124,8 @@ class Composer:
     def _note(self, name: bytes, offset: int, until: int = 255) -> None:
         """Remember where a name and its suffixes (those that start before `until`) lie."""
         at = 0
+        offsets = self._offsets
+        assert offsets is not None
         while at < until and name[at] and offset + at <= _POINTER_MAX:
-            self._offsets.setdefault(name[at:], offset + at)
+            offsets.setdefault(name[at:], offset + at)
             at += name[at] + 1

@@ -29,38 +29,39 @@ def parse_name(packet: bytes, offset: int) -> tuple[bytes, int]:
     go strictly backwards (which also bounds the work).
     RFC: 1035 4.1.4
     """
-    labels: list[bytes] = []
-    total = 1
+    parts: list[bytes] = []
     after = -1
-    limit = offset
-    size = len(packet)
-    for _ in range(2 * _MAX_POINTERS):
-        if offset >= size:
-            raise faults.MalformedMessage("name runs past the end of the message")
-        length = packet[offset]
-        if length == 0:
+    start = at = limit = offset
+    room = MAX_NAME_OCTETS
+    try:
+        for _ in range(_MAX_POINTERS):
+            last = start + room
+            while at < last:
+                length = packet[at]
+                if length == 0:
+                    at += 1
+                    if after < 0:
+                        return packet[start:at], at
+                    parts.append(packet[start:at])
+                    return b"".join(parts), after
+                if length >= 64:
+                    break
+                at += length + 1
+            else:
+                raise faults.MalformedMessage("name is longer than 255 octets")
+            if length < _POINTER:
+                raise faults.MalformedMessage("label type is neither a length nor a pointer")
+            target = (length & 0x3F) << 8 | packet[at + 1]
             if after < 0:
-                after = offset + 1
-            return b"".join(labels) + ROOT, after
-        if length < 64:
-            end = offset + 1 + length
-            total += length + 1
-            if end > size or total > MAX_NAME_OCTETS:
-                raise faults.MalformedMessage("name is longer than 255 octets or its message")
-            labels.append(packet[offset:end])
-            offset = end
-        elif length >= _POINTER:
-            if offset + 1 >= size:
-                raise faults.MalformedMessage("compression pointer runs past the message")
-            target = (length & 0x3F) << 8 | packet[offset + 1]
-            if after < 0:
-                after = offset + 2
+                after = at + 2
             if target >= limit:
                 raise faults.MalformedMessage("compression pointer does not point backwards")
-            limit = offset = target
-        else:
-            raise faults.MalformedMessage("label type is neither a length nor a pointer")
-    raise faults.MalformedMessage("name has too many labels or pointers")
+            parts.append(packet[start:at])
+            room -= at - start
+            start = at = limit = target
+    except IndexError:
+        raise faults.MalformedMessage("name runs past the end of the message") from None
+    raise faults.MalformedMessage("name has too many pointers")
 
 
 def split(name: bytes) -> list[bytes]:

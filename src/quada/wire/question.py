@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final, NamedTuple
 
 import quada.wire.edns as edns
 import quada.wire.names as names
 from quada.wire.faults import MalformedMessage
 
+_TYPE_CLASS: Final = struct.Struct("!2H").unpack_from
+_COUNTS: Final = struct.Struct("!3H").unpack_from
 _RECORDS_MAX: Final = 4096  # our choice: an UPDATE of more is refused before its records are walked
 
 
@@ -35,19 +38,19 @@ def parse_question(packet: bytes) -> Question:
     if packet[4:6] != b"\x00\x01":
         raise MalformedMessage("a query has exactly one question")
     qname, at = names.parse_name(packet, 12)
-    if packet[12:at].lower() != qname.lower() or at + 4 > len(packet):
+    if packet[12:at] != qname or at + 4 > len(packet):
         raise MalformedMessage("the question is compressed or cut short")
-    qtype = packet[at] << 8 | packet[at + 1]
-    qclass = packet[at + 2] << 8 | packet[at + 3]
+    qtype, qclass = _TYPE_CLASS(packet, at)
     octets = packet[12 : at + 4]
     at += 4
-    counts = [int.from_bytes(packet[field : field + 2], "big") for field in (6, 8, 10)]
-    if sum(counts) > _RECORDS_MAX:
+    counts = _COUNTS(packet, 6)
+    total = sum(counts)
+    if total > _RECORDS_MAX:
         raise MalformedMessage("more records than any query has")
     found: edns.Edns | None = None
     has_tsig = False
     start_of_authority = at
-    for index in range(sum(counts)):
+    for index in range(total):
         if has_tsig:
             raise MalformedMessage("TSIG is not the last record")  # RFC 8945 5.1
         if index == counts[0]:

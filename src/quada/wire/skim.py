@@ -6,6 +6,7 @@ message: each record is visited once, names go strictly backwards and are rememb
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import quada.wire.codes as codes
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HEADER_OCTETS: Final = 12  # RFC 1035 4.1.1
+_HEADER: Final = struct.Struct("!6H").unpack_from
+_TYPE_CLASS: Final = struct.Struct("!2H").unpack_from
+_FIXED: Final = struct.Struct("!HHIH").unpack_from  # type, class, TTL, octets of RDATA
 MAX_TTL_S: Final = 0x7FFFFFFF  # RFC 2181 8: a TTL with the top bit set is read as zero
 
 # How names lie in RDATA that may be compressed: octets before, count of names (RFC 1035 3.3,
@@ -63,84 +67,76 @@ class Skimmed(NamedTuple):
     edns: Edns | None
 
 
-def skim(message: bytes, *, needs_question: bool = True) -> Skimmed:
+def skim(
+    message: bytes,
+    *,
+    needs_question: bool = True,
+    qname: bytes | None = None,
+    is_brief: bool = False,
+) -> Skimmed:
     """Skim one message with exactly one question, or with none where that is allowed.
+
+    Takes `qname`, lower-cased, where the caller has compared the question with it: it is then taken
+    as the name there, also where records point to it. With `is_brief`, what follows an answer
+    section that has records is left unread.
 
     Raises: MalformedMessage for anything else; octets after the last record are ignored.
     RFC: 1035 4.1
     """
-    if len(message) < HEADER_OCTETS:
+    size = len(message)
+    if size < HEADER_OCTETS:
         raise MalformedMessage("message is shorter than a header")
-    flags = message[2] << 8 | message[3]
-    qname, qtype, qclass, at = names.ROOT, 0, 0, HEADER_OCTETS
+    query_id, flags, questions, *counts = _HEADER(message)
+    qtype, qclass, at = 0, 0, HEADER_OCTETS
     known: dict[int, bytes] = {}
-    if message[4:6] == b"\x00\x01":
-        qname, at = names.parse_name(message, HEADER_OCTETS)
-        if at + 4 > len(message):
+    if questions == 1:
+        if qname is None:
+            qname, at = names.parse_name(message, HEADER_OCTETS)
+        else:
+            at += len(qname)
+        if at + 4 > size:
             raise MalformedMessage("question is cut short")
-        qtype = message[at] << 8 | message[at + 1]
-        qclass = message[at + 2] << 8 | message[at + 3]
+        qtype, qclass = _TYPE_CLASS(message, at)
         known[HEADER_OCTETS] = qname.lower()
         at += 4
-    elif needs_question or message[4:6] != b"\x00\x00":
+    elif needs_question or questions:
         raise MalformedMessage("message does not have exactly one question")
-    sections: list[list[Record]] = []
+    sections: tuple[list[Record], list[Record], list[Record]] = [], [], []
     edns: Edns | None = None
-    for field in (6, 8, 10):
-        count = message[field] << 8 | message[field + 1]
-        records: list[Record] = []
+    for records, count in zip(sections, counts, strict=True):
         for _ in range(count):
-            if field == 10 and message[at : at + 3] == b"\x00\x00\x29":
+            # The owner: most often a pointer to a name met before.
+            if at + 1 < size and message[at] >= 0xC0:
+                target = (message[at] & 0x3F) << 8 | message[at + 1]
+                owner = known.get(target)
+                if owner is None:
+                    owner = known[target] = names.parse_name(message, at)[0].lower()
+                at += 2
+            elif records is sections[2] and message[at : at + 3] == b"\x00\x00\x29":
                 if edns is not None:
                     raise MalformedMessage("more than one OPT record")  # RFC 6891 6.1.1
                 edns, at = parse_opt(message, at)
                 continue
-            record, at = _skim_record(message, at, known)
-            if record is not None:
-                records.append(record)
-        sections.append(records)
+            else:
+                start = at
+                name, at = names.parse_name(message, at)
+                owner = known[start] = name.lower()
+            if at + 10 > size:
+                raise MalformedMessage("record is cut short")
+            rdtype, rdclass, ttl, octets = _FIXED(message, at)
+            at += 10
+            end = at + octets
+            if end > size:
+                raise MalformedMessage("RDATA runs past the end of the message")
+            if rdclass == codes.IN:
+                shape = _NAMES_IN_RDATA.get(rdtype)
+                rdata = message[at:end] if shape is None else _uncompress(message, at, end, shape)
+                records.append(Record(owner, rdtype, ttl if ttl <= MAX_TTL_S else 0, rdata))
+            at = end
+        if is_brief and records:
+            break
     rcode = flags & 0xF | (edns.extended_rcode << 4 if edns else 0)
-    return Skimmed(
-        message[0] << 8 | message[1],
-        flags,
-        rcode,
-        qname,
-        qtype,
-        qclass,
-        sections[0],
-        sections[1],
-        sections[2],
-        edns,
-    )
-
-
-def _skim_record(message: bytes, at: int, known: dict[int, bytes]) -> tuple[Record | None, int]:
-    """Skim the record at an offset; None for one of a class other than IN."""
-    start = at
-    size = len(message)
-    if at + 1 < size and message[at] >= 0xC0:
-        target = (message[at] & 0x3F) << 8 | message[at + 1]
-        owner = known.get(target)
-        if owner is None:
-            name, at = names.parse_name(message, at)
-            owner = known[target] = name.lower()
-        else:
-            at += 2
-    else:
-        name, at = names.parse_name(message, at)
-        owner = known[start] = name.lower()
-    if at + 10 > size:
-        raise MalformedMessage("record is cut short")
-    rdtype = message[at] << 8 | message[at + 1]
-    ttl = int.from_bytes(message[at + 4 : at + 8], "big")
-    end = at + 10 + (message[at + 8] << 8 | message[at + 9])
-    if end > size:
-        raise MalformedMessage("RDATA runs past the end of the message")
-    if message[at + 2 : at + 4] != b"\x00\x01":
-        return None, end
-    shape = _NAMES_IN_RDATA.get(rdtype)
-    rdata = message[at + 10 : end] if shape is None else _uncompress(message, at + 10, end, shape)
-    return Record(owner, rdtype, ttl if ttl <= MAX_TTL_S else 0, rdata), end
+    return Skimmed(query_id, flags, rcode, qname or names.ROOT, qtype, qclass, *sections, edns)
 
 
 def _uncompress(message: bytes, at: int, end: int, shape: tuple[int, int]) -> bytes:
