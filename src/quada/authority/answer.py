@@ -101,6 +101,7 @@ class Authority:
         self.settings = settings
         self._worker = settings.worker
         self.answers: dict[bytes, Answered] = {}
+        self.clients: set[bytes] | None = None  # an authority answers everybody
         self.limiter = Limiter(settings.limit) if settings.limit.per_second else None
         self.is_trusted = False
         self.fault_count = 0

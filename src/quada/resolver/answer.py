@@ -1,8 +1,8 @@
 """The resolver behind its listeners: who may ask, what is known, what must be found out.
 
 The way of a query: the listener finds the packet in `answers` (same second, same packet); else
-`answer` checks the client, looks into the cache, and composes; else the question is Deferred, its
-lookup is driven by the server room, and `finish` composes what came of it.
+`answer` checks the client, ages what it composed before, or composes from the cache; else the
+question is Deferred, its lookup is driven by the server room, and `finish` composes the outcome.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from quada.telemetry.event import (
     cause_of_ede,
     compose_tail,
 )
+from quada.wire.age import aged, ttl_offsets
 from quada.wire.ask import Transport
 from quada.wire.compose import Composer
 from quada.wire.faults import MalformedMessage
@@ -96,6 +97,15 @@ class Recursed:
     cause: Cause = Cause.NONE  # why it failed, also where the client was not told
 
 
+class _Kept(NamedTuple):
+    """A composed answer: where its TTLs lie, the second it was made in, until when it holds."""
+
+    answered: Answered
+    ttl_offsets: tuple[int, ...]
+    at_s: int
+    until: float
+
+
 class Recursor:
     """The Responder of the recursive role. One per worker."""
 
@@ -112,7 +122,9 @@ class Recursor:
         self.wants_again: list[tuple[bytes, int]] = []
         self._local = LocalZones(settings.local)
         self._allowed = [ipaddress.ip_network(text, strict=False) for text in settings.allow]
-        self._known_clients: dict[bytes, bool] = {}
+        self.clients: set[bytes] = set()
+        self._strangers: set[bytes] = set()
+        self._kept: dict[bytes, _Kept] = {}
         self._now_s = 0
 
     def begin(self, now_ns: int) -> None:
@@ -128,6 +140,11 @@ class Recursor:
     def answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
         """Answer one query (see Responder)."""
         try:
+            kept = self._kept.get(packet[2:])
+            if kept is not None and transport is Transport.UDP and self._may(peer):
+                again = self._again(packet, kept)
+                if again is not None:
+                    return again
             return self._answer(packet, peer, transport)
         except MalformedMessage:
             return self._bare(packet, transport, codes.FORMERR)
@@ -201,9 +218,34 @@ class Recursor:
             return Deferred(packet, peer, transport, Recursion(question))
         answered = self._compose(question, known, transport, 0)
         if transport is Transport.UDP and not (opt and opt.options):
-            if len(self.answers) >= _ANSWERS_MAX:
-                self.answers.clear()
-            self.answers[packet[2:]] = answered
+            self._keep(packet, answered, known.resolution)
+        return answered
+
+    def forget(self) -> None:
+        """Forget what was composed: the cache behind it has changed."""
+        self.answers.clear()
+        self._kept.clear()
+
+    def _keep(self, packet: bytes, answered: Answered, resolution: Resolution) -> None:
+        """Keep an answer for the same packet: as it is for this second, to be aged for later."""
+        for table in (self.answers, self._kept):
+            if len(table) >= _ANSWERS_MAX:
+                table.clear()
+        self.answers[packet[2:]] = answered
+        now, until = self.iterator.now, _refresh_at(resolution)
+        if until > now + 1:
+            offsets = ttl_offsets(packet[:2] + answered[0])
+            self._kept[packet[2:]] = _Kept(answered, offsets, int(now), until)
+
+    def _again(self, packet: bytes, kept: _Kept) -> Answered | None:
+        """Give an answer composed in an earlier second; None where it should be looked up anew."""
+        if self.iterator.now >= kept.until:
+            del self._kept[packet[2:]]
+            return None
+        response, tail = kept.answered
+        elapsed_s = int(self.iterator.now) - kept.at_s
+        message = aged(packet[:2] + response, kept.ttl_offsets, elapsed_s)
+        answered = self.answers[packet[2:]] = message[2:], tail
         return answered
 
     def _known(self, question: Question, peer: bytes) -> Recursed | None:
@@ -220,22 +262,24 @@ class Recursor:
             is_fresh = not resolution.is_stale and resolution.rcode != codes.SERVFAIL
             if not is_fresh:
                 return None
-            life_s = resolution.expires_at - resolution.stored_at
-            if resolution.expires_at - self.iterator.now < _PREFETCH_SHARE * life_s:
+            if self.iterator.now > _refresh_at(resolution):
                 self.wants_again.append((question.qname, question.qtype))
             return recursed
         return None
 
     def _may(self, peer: bytes) -> bool:
         client = _client(peer)
-        known = self._known_clients.get(client)
-        if known is None:
-            address = ipaddress.ip_address(client)
-            known = any(address.version == n.version and address in n for n in self._allowed)
-            if len(self._known_clients) > _ANSWERS_MAX:
-                self._known_clients.clear()
-            self._known_clients[client] = known
-        return known
+        if client in self.clients:
+            return True
+        if client in self._strangers:
+            return False
+        address = ipaddress.ip_address(client)
+        may = any(address.version == n.version and address in n for n in self._allowed)
+        known = self.clients if may else self._strangers
+        if len(known) >= _ANSWERS_MAX:
+            known.clear()
+        known.add(client)
+        return may
 
     def _special(self, question: Question) -> Recursed | None:
         """Names that never leave the machine (RFC 6761 6.3 and 6.4), and local zones."""
@@ -427,6 +471,12 @@ def _add(
         aged = 0 if aged < 0 else aged if aged < ttl_max else ttl_max
         count += composer.add(None if owner == qname else owner, rdtype, aged, (rdata,))
     return count
+
+
+def _refresh_at(resolution: Resolution) -> float:
+    """Give when an answer that is asked for should be fetched again, before it expires."""
+    life_s = resolution.expires_at - resolution.stored_at
+    return resolution.expires_at - _PREFETCH_SHARE * life_s
 
 
 def _cause(recursed: Recursed) -> Cause:

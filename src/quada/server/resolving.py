@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from quada.resolver.roots import built_in_roots, roots_of
 from quada.resolver.servers import Servers
 from quada.server.plan import read_server
 from quada.store.files import load_zone_file
+from quada.transport.chance import random_bits
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def make_recursor(section: ResolverSection, worker: int, *own: Zone) -> Recursor
         answers=answers,
         servers=Servers(families),
         validator=validator,
-        bits=secrets.randbits,
+        bits=random_bits,
         stale_s=section.serve_stale_s,
     )
     for network in section.allow:

@@ -249,7 +249,7 @@ class ResolverWorker(Worker):
             cache = self._recursor.iterator.cache
             cache.flush(delivery.name, is_subtree=delivery.is_subtree)
             self._recursor.iterator.denials.flush(delivery.name)
-            self._recursor.answers.clear()
+            self._recursor.forget()
 
     def _follow_anchors(self, anchoring: Anchoring, lookups: Lookups) -> None:
         """Look at the keys of trust points that are due; who is not to look reads what was seen."""

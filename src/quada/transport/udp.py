@@ -7,6 +7,7 @@ to a wildcard address (which must answer from the address they were asked at), a
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import socket
 import struct
@@ -75,8 +76,10 @@ class UdpListener:
         self._defer = defer
         self._is_v6 = sock.family == socket.AF_INET6
         self._network = slice(8, 15) if self._is_v6 else slice(4, 7)
+        self._address = slice(8, 24) if self._is_v6 else slice(4, 8)
         self.received_count = 0
         self.unsent_count = 0
+        self._later: list[tuple[bytes, bytes, bytes]] = []
         sock.setblocking(False)
         bound = sock.getsockname()[0]
         self._is_wildcard = bound in ("::", "0.0.0.0")
@@ -112,6 +115,7 @@ class UdpListener:
         counts = limiter.counts if limiter else None
         ceiling = limiter.settings.per_second if limiter else 0
         network_of = self._network
+        admitted, address_of = responder.clients, self._address
         octets, sizes, answers, out_sizes = batch.octets, batch.sizes, batch.out, batch.out_sizes
         peers = bytes(batch.peers[: received * _PEER_OCTETS])
         is_in_place = not batch.has_control
@@ -124,6 +128,8 @@ class UdpListener:
             at_size += step
             peer = peers[slot * _PEER_OCTETS : slot * _PEER_OCTETS + _PEER_OCTETS]
             answered = known(packet[2:])
+            if admitted is not None and answered is not None and peer[address_of] not in admitted:
+                answered = None
             is_trusted = False
             if answered is None:
                 found = responder.answer(packet, peer, Transport.UDP)
@@ -162,8 +168,30 @@ class UdpListener:
         """Hand a query on; its answer goes out alone, when it comes."""
         self._defer(deferred, _Waiting(self, deferred, self._sink, kept))
 
-    def send_one(self, message: bytes, peer: bytes, control: bytes) -> None:
-        """Send one message to a raw address, from the address that control data names."""
+    def send_later(self, message: bytes, peer: bytes, control: bytes) -> None:
+        """Send a message to a raw address, from the address that control data names.
+
+        What is sent in one turn of the event loop goes out at its end, in one system call.
+        """
+        batch = self._batch
+        if batch is None or len(message) > _SLOT_OCTETS:
+            self._send_one(message, peer, control)
+            return
+        if not self._later:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._later.append((message, peer, control))
+
+    def _flush(self) -> None:
+        batch, later = self._batch, self._later
+        assert batch is not None
+        for first in range(0, len(later), BATCH):
+            part = later[first : first + BATCH]
+            for slot, (message, peer, control) in enumerate(part):
+                batch.load(slot, message, peer, control)
+            self.unsent_count += len(part) - batch.send(len(part))
+        later.clear()
+
+    def _send_one(self, message: bytes, peer: bytes, control: bytes) -> None:
         ancillary = _parse_control(control, is_v6=self._is_v6) if control else []
         try:
             self._sock.sendmsg([message], ancillary, 0, _address(peer))
@@ -182,7 +210,9 @@ class UdpListener:
             now_ns = time.time_ns()
             responder.begin(now_ns)
             peer = _raw(address)
-            answered = responder.answers.get(packet[2:])
+            admitted = responder.clients
+            is_admitted = admitted is None or peer[self._address] in admitted
+            answered = responder.answers.get(packet[2:]) if is_admitted else None
             found = answered or responder.answer(packet, peer, Transport.UDP)
             if isinstance(found, Deferred):
                 self._put_off(found, (peer, b""))
@@ -213,7 +243,7 @@ class _Waiting:
         if tail:
             self._sink.append(self._head, self._peer, tail)
         if response:
-            self._listener.send_one(self._query_id + response, *self._kept)
+            self._listener.send_later(self._query_id + response, *self._kept)
 
     async def drain(self) -> None:
         """Nothing to wait for: a datagram is sent or lost."""
@@ -310,6 +340,20 @@ class _Batch:
         size = self._in_words[slot * self._words + self._control_size_word]
         at = slot * _CONTROL_OCTETS
         return peer, bytes(self._controls_view[at : at + size])
+
+    def load(self, slot: int, message: bytes, peer: bytes, control: bytes) -> None:
+        """Put an answer that was kept into a slot; the queries received last are gone by then."""
+        start = slot * _SLOT_OCTETS
+        self.out[start : start + len(message)] = message
+        self.out_sizes[2 * slot + 1] = len(message)
+        start = slot * _PEER_OCTETS
+        self.peers[start : start + len(peer)] = peer
+        if self.has_control:
+            start = slot * _CONTROL_OCTETS
+            self._controls_view[start : start + len(control)] = control
+            self._in_words[slot * self._words + self._control_size_word] = len(control)
+            self._used = max(self._used, slot + 1)
+        self.address(slot, slot)
 
     def send(self, count: int) -> int:
         """Send the first `count` answers; gives how many went. One that fails is passed over."""

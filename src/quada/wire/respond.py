@@ -36,13 +36,18 @@ class Responder(Protocol):
 
     `answers` maps a UDP query less its id to its Answered. The role fills it, bounds it, and
     empties it when data change; keys are whole packets, so everything the answer depends on
-    (flags, EDNS, case) is part of the key. A role puts nothing there that depends on the peer.
+    (flags, EDNS, case) is part of the key. A role puts nothing there that depends on the peer, but
+    for this: where `clients` is a set, they are only for peers whose address is in it.
     """
 
     answers: dict[bytes, Answered]
     limiter: Limiter | None
     is_trusted: bool
     """Whether the last `answer` was to a client whose address is proven (a valid cookie)."""
+
+    @property
+    def clients(self) -> set[bytes] | None:
+        """Addresses (16 or 4 octets) known to be served; None where everybody is."""
 
     def begin(self, now_ns: int) -> None:
         """Take the time (nanoseconds of the Unix epoch), once per batch of queries."""
