@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import quada.wire.names as names
+from quada.cli.dnssec_check import register_checks
 from quada.cli.output import FOUND, faults_exit, print_json, zone_name
 from quada.wire.faults import DataFault, ReachFault
 
@@ -25,6 +26,7 @@ app = typer.Typer(help="Sign zones, roll keys, verify from outside.", no_args_is
 
 def register(root: typer.Typer) -> None:
     """Add the verb."""
+    register_checks(app)
     root.add_typer(app, name="dnssec")
 
 
@@ -192,45 +194,6 @@ def seen(
         store, signed = _load(zone, state_dir)
         store.save(signing.see(signed, tag or (), int(time.time())))
         _tell(signed.zone, state_dir, as_json=as_json)
-
-
-@app.command()
-def verify(
-    name: Annotated[str, typer.Argument(help="The name to verify.")],
-    resolver: Annotated[
-        list[str] | None, typer.Option(help="Resolver to ask, '[::1]:53'; IPv6 first. Repeatable.")
-    ] = None,
-    rdtype: Annotated[
-        list[str] | None, typer.Option("--type", help="Types; AAAA, A and SOA if not given.")
-    ] = None,
-    anchor: Annotated[
-        Path | None, typer.Option(help="Trust anchor file; the root's own if not given.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Validate from outside: each type by itself, by us and by the resolver, with CD and without.
-
-    Exit code 1 where anything is bogus, or AAAA and A fare differently.
-    """
-    from quada.server.outside import verify_outside
-
-    with faults_exit(as_json=as_json):
-        types = rdtype or ["AAAA", "A", "SOA"]
-        report = verify_outside(zone_name(name), types, resolver or ["::1"], anchor)
-        if as_json:
-            print_json(report)
-        else:
-            for row in report["rows"]:
-                typer.echo(
-                    f"{row['type']:8} {row['state']:13} resolver {row['rcode']}"
-                    f"{' AD' if row['ad'] else ''}, with CD {row['rcode_cd']}"
-                    f"{'  EDE ' + row['ede'] if row['ede'] else ''}"
-                )
-                if row["reason"]:
-                    typer.echo(f"    {row['reason']}")
-            typer.echo(report["verdict"])
-        if not report["is_good"]:
-            raise typer.Exit(FOUND)
 
 
 def _taken_over(signed: SignedZone, files: list[Path]) -> SignedZone:

@@ -44,7 +44,7 @@ def verify_outside(
     """
     anchors = root_anchors() if anchor is None else read_anchors(anchor.read_text(), str(anchor))
     addresses = [read_address(text) for text in resolvers]
-    outside = _Outside([Endpoint(one.host, one.port) for one in addresses], Anchors(anchors))
+    outside = Outside([Endpoint(one.host, one.port) for one in addresses], Anchors(anchors))
     rows = [outside.row(name, _type(text)) for text in types]
     bad = [row["type"] for row in rows if row["state"] == "bogus" or row["rcode"] == "SERVFAIL"]
     if not bad:
@@ -58,7 +58,9 @@ def verify_outside(
     return {"name": names.to_text(name), "rows": rows, "verdict": verdict, "is_good": not bad}
 
 
-class _Outside:
+class Outside:
+    """Asks resolvers, or one server, and validates what they say."""
+
     def __init__(self, resolvers: list[Endpoint], anchors: Anchors) -> None:
         self._resolvers = resolvers
         self._validator = Validator(anchors)
@@ -84,6 +86,11 @@ class _Outside:
             "ad": plain.flags & codes.AD != 0,
             "ede": _ede(plain),
         }
+
+    def verdict(self, name: bytes, rdtype: int) -> tuple[Verdict, Skimmed] | None:
+        """Give a name's data and what our own validation makes of them; None without an answer."""
+        message = self.ask(name, rdtype, is_cd=True)
+        return None if message is None else (self._validate(found_of(message)), message)
 
     def _validate(self, found: Found) -> Verdict:
         conversation = self._validator.validate(found, int(time.time()))
@@ -151,7 +158,7 @@ def look_outside(zone: Zone, resolvers: list[Endpoint]) -> Sight:
     """
     serial = zone.serial
     for resolver in resolvers:
-        outside = _Outside([resolver], Anchors())
+        outside = Outside([resolver], Anchors())
         for name, rdtype in _samples(zone):
             told = f"{names.to_text(name)} {dns.rdatatype.to_text(dns.rdatatype.RdataType(rdtype))}"
             at = f"{told} at {resolver.address}"

@@ -51,7 +51,7 @@ async def look(origin: bytes, resolvers: tuple[Endpoint, ...]) -> list[Sighting]
     Takes the zone, and the resolvers that find the parent's servers.
     """
     client = Client()
-    servers = await _servers_of_parent(client, origin, resolvers)
+    servers = await servers_of_parent(client, origin, resolvers)
     return list(await asyncio.gather(*(_sight(client, origin, name, to) for name, to in servers)))
 
 
@@ -64,9 +64,10 @@ async def _sight(client: Client, origin: bytes, name: bytes, to: Endpoint) -> Si
     return Sighting(server, to.family, frozenset(ds))
 
 
-async def _servers_of_parent(
+async def servers_of_parent(
     client: Client, origin: bytes, resolvers: tuple[Endpoint, ...]
 ) -> list[tuple[bytes, Endpoint]]:
+    """Find the parent's servers: name and address of each, IPv6 first."""
     parent = names.parent(origin)
     targets: list[bytes] = []
     while not targets:

@@ -21,7 +21,8 @@ import quada.zones.gate as gate
 import quada.zones.rollover as rollover
 from quada.store.keys import StaleSave, bring_key
 from quada.wire.faults import DataFault
-from quada.zones import diff
+from quada.zones import Change, diff
+from quada.zones.bootstrap import Signals, announced
 from quada.zones.keyset import describe, ds_ids, key_set, world
 from quada.zones.online import OnlineKeys, is_needed
 from quada.zones.sign import Signing, complete, due, plan, sign_tasks, with_serial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from quada.store.keys import KeyStore, SignedZone
+    from quada.wire.records import Record
     from quada.zones import Zone
     from quada.zones.rollover import Sighting, Step
     from quada.zones.sign import KeySet, Plan
@@ -62,6 +64,8 @@ class SigningDesk:
         self._signings: dict[bytes, Signing] = {}
         self._passed: dict[bytes, Zone] = {}
         self._held: dict[bytes, list[Step]] = {}
+        self._signals = Signals()
+        self._signalled: dict[bytes, tuple[Record, ...]] = {}
         self._clock: tuple[float, float] | None = None
         self._is_resumed: set[bytes] = set()
         self._lock = threading.Lock()
@@ -170,6 +174,7 @@ class SigningDesk:
         for origin in self._store.zones():
             signed = self._store.load(origin)
             if signed is not None:
+                under = {names.to_text(one.owner) for one in self._signalled.get(origin, ())}
                 held = [{"what": s.what, "waits_for": s.held} for s in self._held.get(origin, ())]
                 name = names.to_text(origin)
                 out.append(
@@ -179,6 +184,7 @@ class SigningDesk:
                         "keys": describe(signed.state),
                         "held": held,
                         "refused": self.refused.get(name, []),
+                        "signals": sorted(under),
                     }
                 )
         return out
@@ -211,11 +217,19 @@ class SigningDesk:
         renew = due(last, now_s, REFRESH_MAX, slack_s=SLACK_S) if last is not None else frozenset()
         key_setting = key_set(state, keys, policy.rollover, origin)
         is_first = last is None and key_setting is not None
+        signals: tuple[Record, ...] = ()
+        if key_setting is not None:
+            signals = self._signals.records(content, self._content.keys())
+        is_new = is_new or signals != self._signalled.get(origin, ())
         if not (is_new or taken or renew or is_first):
+            self._announce(content, state, key_setting)
             if is_pruned:  # keys that nobody needs any more are destroyed without a new version
                 self._store.save(signed._replace(state=state, keys=keys))
             return None
-        unsigned = with_serial(content, _next_serial(content.serial, signed.serial))
+        unsigned = with_serial(
+            content.changed(Change((), signals)) if signals else content,
+            _next_serial(content.serial, signed.serial),
+        )
         signing, version = None, unsigned
         if key_setting is not None:
             made = plan(last, unsigned, key_setting, policy.signing, renew=renew)
@@ -227,6 +241,8 @@ class SigningDesk:
         )
         self._is_resumed.add(origin)
         self._passed[origin] = version
+        self._signalled[origin] = signals
+        self._announce(content, state, key_setting)
         if signing is not None:
             self._signings[origin] = signing
         else:
@@ -234,6 +250,11 @@ class SigningDesk:
         for step in taken:
             log.info("key step", zone=names.to_text(origin), what=step.what, why=step.why)
         return Made(version, taken)
+
+    def _announce(self, content: Zone, state: rollover.State, keys: KeySet | None) -> None:
+        """Have a child without DS signalled where its name servers' names are ours (RFC 9615)."""
+        may = state.is_signed and not state.ds_seen
+        self._signals.put(content.origin, announced(content, keys) if may else None)
 
     def _judge(self, version: Zone, state: rollover.State, now_s: int) -> None:
         name = names.to_text(version.origin)

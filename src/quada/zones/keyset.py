@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import quada.zones.signature as signature
 from quada.wire.faults import DataFault
+from quada.zones.bootstrap import CDNSKEY_DELETE, CDS_DELETE
 from quada.zones.gate import World
 from quada.zones.keys import KeyRole
 from quada.zones.rollover import Keys, Ring, State, View
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from quada.zones.keys import Key
     from quada.zones.rollover import Ids, KeyId, RolloverPolicy
 
-# RFC 8078 4: what asks the parent to remove every DS.
-CDS_DELETE: Final = b"\x00\x00\x00\x00\x00"
-CDNSKEY_DELETE: Final = b"\x00\x00\x03\x00\x00"
 _FORM: Final = 1  # of the JSON below; a later form reads the earlier ones
 
 

@@ -192,3 +192,35 @@ def test_a_rollover_before_there_is_a_ds_is_never_refused(tmp_path, content, alg
     state = store.load(ORIGIN).state
     assert all(ring.is_staying for ring in state.rings)
     assert {ring.key[0] for ring in state.rings} == {algorithm}
+
+
+def test_a_child_is_signalled_where_its_servers_are_named_until_its_parent_has_ds(
+    tmp_path, make_zone
+):
+    operator, child = names.from_text("op."), names.from_text("child.")
+    rolling = RolloverPolicy(dnskey_ttl_s=1, ds_ttl_s=1, propagation_s=0, parent_s=0)
+    store = KeyStore.open(tmp_path)
+    for origin in (operator, child):
+        store.save(SignedZone(origin, ZonePolicy(rollover=rolling)))
+    desk = SigningDesk(store)
+    soa = "{0} 1 IN SOA ns1.op. h.op. 1 3600 900 86400 1\n{0} 1 IN NS ns1.op.\n"
+    desk.publish(make_zone(soa.format("op.") + "ns1.op. 1 IN AAAA 2001:db8::53\n", "op."), NOW_S)
+    desk.publish(make_zone(soa.format("child."), "child."), NOW_S)
+    signal = names.from_text("_dsboot.child._signal.ns1.op.")
+    now_s, served = NOW_S, None
+    for _ in range(6):
+        now_s += 5
+        for version, _ in desk.tick(now_s, float(now_s)):
+            served = version if version.origin == operator else served
+    cds = find(served.nodes[signal], codes.CDS)
+    assert cds == desk._passed[child].rrset(child, codes.CDS)
+    assert find(served.nodes[signal], codes.RRSIG) is not None
+    status = {one["zone"]: one for one in desk.status()}
+    assert status["op."]["signals"] == ["_dsboot.child._signal.ns1.op."]
+    seen = [Sighting("ns", family, frozenset(cds.rdatas)) for family in (6, 4)]
+    assert desk.see_parent(child, seen, now_s) == ""
+    for _ in range(2):
+        now_s += 5
+        for version, _ in desk.tick(now_s, float(now_s)):
+            served = version if version.origin == operator else served
+    assert signal not in served.nodes
