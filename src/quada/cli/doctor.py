@@ -16,6 +16,7 @@ from quada.cli.elsewhere import LOCAL, Elsewhere, matrix_data, print_matrix, rea
 from quada.cli.judged import junit, print_judged, read_profile
 from quada.cli.link import link
 from quada.cli.output import FOUND, faults_exit, print_json
+from quada.cli.resolvers import resolver
 from quada.doctor import Graph, Observation, Observer, Verdict, judge
 from quada.doctor.findings import RULES, profiled, reference
 from quada.doctor.observation import Cut, read_observation, write_observation
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(cls=_DomainFirst, help="Is a domain, or a link, well over IPv6?")
     group.command(_DomainFirst.DEFAULT)(doctor)
     group.command("link")(link)
+    group.command("resolver")(resolver)
     app.add_typer(group, name="doctor")
     app.command("shadow")(shadow)
 

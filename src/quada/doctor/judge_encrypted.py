@@ -25,7 +25,7 @@ def judge_encrypted(observation: Observation, fit: set[int]) -> Iterator[Finding
             families.setdefault(seen.family, []).append(seen)
     for (server, transport), families in found.items():
         answered = {f for f, some in families.items() if any(one.message for one in some)}
-        word = _WORDS[transport]
+        word = WORDS[transport]
         if 6 in answered:
             yield Finding("encrypted-offered", Verdict.INFO, server, f"it speaks {word} over IPv6")
         elif 4 in answered and 6 in families and 6 in fit:
@@ -37,7 +37,7 @@ def judge_encrypted(observation: Observation, fit: set[int]) -> Iterator[Finding
 
 def judge_designated(one: Designated, asked: list[Exchange], fit: set[int]) -> Iterator[Finding]:
     """Judge one endpoint that a record names, by the questions that it was asked."""
-    subject = f"{one.target} {_WORDS[one.transport]}"
+    subject = f"{one.target} {WORDS[one.transport]}"
     if any(":" not in a for a in one.hinted) and not any(":" in a for a in one.hinted):
         yield Finding(
             "encrypted-hints", Verdict.WARN, subject, "its record has ipv4hint and no ipv6hint"
@@ -76,7 +76,7 @@ def judge_designated(one: Designated, asked: list[Exchange], fit: set[int]) -> I
         yield Finding("encrypted-ipv6", Verdict.PASS, subject, "it answers over IPv6", rows)
 
 
-_WORDS = {"dot": "DoT", "doh": "DoH", "doq": "DoQ"}
+WORDS = {"dot": "DoT", "doh": "DoH", "doq": "DoQ"}
 
 
 def _row(seen: Exchange) -> str:

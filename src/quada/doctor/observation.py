@@ -156,7 +156,11 @@ class Visit:
 
 @dataclass(slots=True)
 class Observation:
-    """All that was seen of a domain. `hosts` maps server names to their own zones' addresses."""
+    """All that was seen of a domain, or of recursive resolvers.
+
+    `hosts` maps server names to their own zones' addresses; `resolvers` addresses to where they
+    were found, and `asked` purposes to the names that those were asked for.
+    """
 
     name: str
     zone: str
@@ -172,6 +176,8 @@ class Observation:
     designated: list[Designated] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
+    resolvers: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
 
     def about(self, *topics: str) -> list[Exchange]:
         """Give the exchanges made for one of these reasons."""

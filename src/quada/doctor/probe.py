@@ -60,12 +60,17 @@ class Prober:
     """
 
     def __init__(
-        self, resolvers: dict[str, Iterator], now: Callable[[], float], port: int = 53
+        self,
+        resolvers: dict[str, Iterator],
+        now: Callable[[], float],
+        port: int = 53,
+        udp_s: float = _UDP_S,
     ) -> None:
         self.ask_count = 0
         self._resolvers = resolvers
         self._now = now
         self._port = port
+        self._udp_s = udp_s
 
     def resolve(self, kind: str, name: str, qtype: int) -> Steps[Resolved]:
         """Have one of our resolvers resolve a name; addresses, or other data as text."""
@@ -146,7 +151,7 @@ class Prober:
         )
         port = wanted.port or _PORTS.get(wanted.transport, self._port)
         to = Endpoint(address, port, wanted.transport, wanted.name, wanted.path)
-        wait_s = {Transport.UDP: _UDP_S, Transport.TCP: _TCP_S}.get(wanted.transport, _TLS_S)
+        wait_s = {Transport.UDP: self._udp_s, Transport.TCP: _TCP_S}.get(wanted.transport, _TLS_S)
         return Ask(to, query.to_wire(), wait_s)
 
 

@@ -69,24 +69,14 @@ async def look(
     called only where `ignores` has their kind.
     """
     reach = Reach(ca_file)
-    gate = asyncio.Semaphore(_AT_ONCE)
     stage = ""
-
-    async def perform(one: Ask) -> Outcome:
-        async with gate:
-            return await reach.perform(one)
-
     try:
         asks = next(steps)
         while True:
             if observer.stage != stage:
                 stage = observer.stage
                 yield stage
-            if hands is not None:
-                outcomes = await asyncio.to_thread(hands.perform, asks)
-            else:
-                outcomes = list(await asyncio.gather(*map(perform, asks)))
-            asks = steps.send(outcomes)
+            asks = steps.send(await _perform(asks, reach, hands))
     except StopIteration as end:
         seen: Observation = end.value
     finally:
@@ -102,6 +92,34 @@ async def look(
             called = list(await asyncio.gather(*map(reach.call, calls)))
         note_calls(seen, wanted, called)
     yield seen
+
+
+async def drive_all(
+    steps: Generator[list[Ask], list[Outcome], Observation], hands: Hands | None, ca_file: str
+) -> Observation:
+    """Perform all that is asked, here or by `hands`, and give what was seen."""
+    reach = Reach(ca_file)
+    try:
+        asks = next(steps)
+        while True:
+            asks = steps.send(await _perform(asks, reach, hands))
+    except StopIteration as end:
+        seen: Observation = end.value
+        return seen
+    finally:
+        reach.close()
+
+
+async def _perform(asks: list[Ask], reach: Reach, hands: Hands | None) -> list[Outcome]:
+    if hands is not None:
+        return await asyncio.to_thread(hands.perform, asks)
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def perform(one: Ask) -> Outcome:
+        async with gate:
+            return await reach.perform(one)
+
+    return list(await asyncio.gather(*map(perform, asks)))
 
 
 def read_logged(state_dir: Path, name: str, minutes: int) -> Logged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from quada.transport.calls import call
@@ -11,6 +12,10 @@ from quada.wire.ask import Ask, Outcome, Transport
 
 if TYPE_CHECKING:
     from quada.wire.call import Call, Called
+
+
+# aioquic writes of certificates it refuses to a logger of its own: the outcome says it here.
+logging.getLogger("quic").addHandler(logging.NullHandler())
 
 
 class Reach:

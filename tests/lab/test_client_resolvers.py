@@ -1,0 +1,87 @@
+"""Doctor on recursive resolvers as their client sees them: one well, three with faults."""
+
+import datetime
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from quada.transport.tls import make_certificate
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+LEAF6 = "2001:db8:3::53"
+WELL, MASKS, BLIND, DEAD = (f"2001:db8:5::{n}" for n in range(1, 5))
+SIXONLY = ("sixonly.net. NS ns0.sixonly.net.\nns0.sixonly.net. AAAA 2001:db8:3::53\n",
+           "@ NS ns0\nns0 AAAA 2001:db8:3::53\nwww AAAA 2001:db8:ff::1\n")  # fmt: skip
+
+# Its server, faulty.py, never answers for AAAA.
+NOAAAA = ("noaaaa.net. NS ns0.noaaaa.net.\nns0.noaaaa.net. AAAA 2001:db8:6::53\n", "@ NS ns0\n")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, internet_with):
+    place = tmp_path_factory.mktemp("resolvers")
+    lab = internet_with(place, {"sixonly.net.": SIXONLY, "noaaaa.net.": NOAAAA})
+    for address in ("2001:db8:6::53", "192.0.2.6"):
+        lab.run("ip", "addr", "add", f"{address}/{128 if ':' in address else 32}", "dev", "lo")
+    faulty = str(Path(__file__).with_name("faulty.py"))
+    lab.popen([sys.executable, faulty, "plain", "2001:db8:6::53", "192.0.2.6"], "faulty.log")
+    now = datetime.datetime.now(datetime.UTC)
+    make_certificate(place / "chain.pem", place / "key.pem", ["dns.example.net"], now)
+    encrypted = "".join(f'listen_{one} = ["[{WELL}]:{port}"]\n'
+                        for one, port in (("tls", 853), ("https", 443), ("quic", 853)))  # fmt: skip
+    for address, more in (
+        (WELL, encrypted),
+        (MASKS, 'dns64 = ["64:ff9b::/96"]\ndns64_on_failure = "synthesize"\n'),
+        (BLIND, 'dns64 = ["2001:db8:64::/96"]\ndnssec = false\nfamilies = "ipv4"\n'),
+    ):
+        lab.run("ip", "addr", "add", f"{address}/128", "dev", "lo")
+        number = address[-1]
+        config = place / f"resolver{number}.toml"
+        config.write_text(
+            f'version = 1\n[tls]\ncertificate = "{place}/chain.pem"\nkey = "{place}/key.pem"\n'
+            f'names = ["dns.example.net"]\n[resolver]\nlisten = ["[{address}]:53"]\nallow = ["::/0"]\n'
+            f'root_hints = "{lab.hints}"\ntrust_anchor = "{lab.anchor}"\n{more}'
+            f'[server]\nstate_dir = "{place}/state{number}"\nworkers = 1\n'
+        )
+        lab.popen([sys.executable, "-m", "quada", "serve", "--role", "resolver", "--config", str(config)],
+                  f"resolver{number}.log")  # fmt: skip
+    lab.run("ip", "addr", "add", f"{DEAD}/128", "dev", "lo")
+    for address in (WELL, MASKS, BLIND):
+        lab.wait_for("localhost", address, 53)
+    return lab
+
+
+def test_each_resolver_is_judged_by_what_its_client_sees(lab, tmp_path) -> None:
+    command = [sys.executable, "-m", "quada", "doctor", "resolver", "--json"]
+    names = {"secure": "example.com", "bogus": "www.broken.com", "native": "www.example.com",
+             "broken-aaaa": "noaaaa.net", "signed-four": "v4only.example.com",
+             "six-only": "www.sixonly.net"}  # fmt: skip
+    kept = tmp_path / "seen.json"
+    said = lab.run(
+        *command, *(f"--resolver={one}" for one in (DEAD, WELL, MASKS, BLIND)),
+        *(f"--use={purpose}={name}" for purpose, name in names.items()), "--nat64-to", "192.0.2.4:53",
+        "--trust", str(lab.place / "chain.pem"), "--save", str(kept), timeout_s=60,
+    )  # fmt: skip
+    assert said.rstrip().endswith("}"), said[-1500:]
+    found = json.loads(said)["findings"]
+    bad: dict[str, set[str]] = {}
+    for one in found:
+        if one["verdict"] in ("FAIL", "WARN"):
+            bad.setdefault(one["subject"].split(" ")[0], set()).add(one["code"])
+    assert bad == {
+        DEAD: {"resolver-answers"},
+        WELL: {"dns64-prefix", "ddr-certificate"},
+        MASKS: {"dns64-masks"},
+        BLIND: {"resolver-validates", "resolver-six-outward"},
+        "resolvers": {"dns64-prefix"},
+        "64:ff9b::c000:204": {"nat64-path"}, "2001:db8:64::c000:204": {"nat64-path"},
+    }, said  # fmt: skip
+    passed = {(one["code"], one["subject"]) for one in found if one["verdict"] == "PASS"}
+    assert {("resolver-validates", WELL), ("resolver-six-outward", WELL), ("resolver-ipv6", "resolvers"),
+            ("encrypted-ipv6", "dns.example.net. DoT"), ("encrypted-ipv6", "dns.example.net. DoH"),
+            ("encrypted-ipv6", "dns.example.net. DoQ")} <= passed, said  # fmt: skip
+    again = lab.run(*command, f"--replay={kept}", timeout_s=60)
+    assert json.loads(again)["findings"] == found

@@ -1,0 +1,77 @@
+"""Judging resolvers from exchanges: what the lab's resolvers do not get wrong."""
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+
+from quada.doctor.judge_resolvers import judge_resolvers
+from quada.doctor.observation import Exchange, Observation
+
+AT = "2001:db8::53"
+MADE = "64:ff9b::c000:201"
+
+
+def exchange(
+    about: str, qname: str, qtype: str, *data: str, rcode=dns.rcode.NOERROR, ra: bool = True
+) -> Exchange:
+    answer = dns.message.make_response(dns.message.make_query(qname, qtype))
+    answer.set_rcode(rcode)
+    answer.flags |= dns.flags.RA if ra else 0
+    if data:
+        answer.answer.append(dns.rrset.from_text(qname, 60, "IN", qtype, *data))
+    return Exchange(".", AT, AT, "udp", about, qname, qtype, 1.0, answer.to_wire().hex())
+
+
+def codes(*exchanges: Exchange) -> dict[str, str]:
+    plain = [exchange("plain-udp", ".", "SOA"), exchange("plain-tcp", ".", "SOA"),
+             exchange("ipv4only", "ipv4only.arpa.", "AAAA", "64:ff9b::c000:aa")]  # fmt: skip
+    seen = Observation(
+        "resolvers", ".", 1.0, resolvers={AT: "given"}, exchanges=[*plain, *exchanges]
+    )
+    return {one.code: str(one.verdict) for one in judge_resolvers(seen)}
+
+
+def test_synthesis_over_a_native_address_is_told() -> None:
+    assert codes(exchange("native", "www.example.", "AAAA", MADE))["dns64-over-native"] == "WARN"
+    assert "dns64-over-native" not in codes(
+        exchange("native", "www.example.", "AAAA", "2001:db8::1")
+    )
+
+
+def test_synthesis_for_a_client_that_validates_is_told() -> None:
+    assert codes(exchange("signed-four-cd", "a.example.", "AAAA", MADE))["dns64-signed"] == "WARN"
+
+
+def test_a_synthesized_address_without_a_name_is_told() -> None:
+    name = "a.a.0.0.0.0.0.c.ip6.arpa."
+    assert (
+        codes(exchange("synthesized-ptr", name, "PTR", rcode=dns.rcode.NXDOMAIN))["dns64-reverse"]
+        == "WARN"
+    )
+    assert "dns64-reverse" not in codes(exchange("synthesized-ptr", name, "PTR", "www.example."))
+
+
+def test_a_failure_without_a_reason_is_noted() -> None:
+    found = codes(
+        exchange("bogus", "b.example.", "AAAA", rcode=dns.rcode.SERVFAIL),
+        exchange("bogus-cd", "b.example.", "AAAA", MADE),
+    )
+    assert found["resolver-ede"] == "INFO"
+    assert found["resolver-validates"] == "WARN"  # no AD was seen on what is good
+
+
+def test_a_resolver_open_to_strangers_fails_and_one_that_refuses_passes() -> None:
+    def verdict(one: Exchange) -> str:
+        seen = Observation("resolvers", ".", 1.0, resolvers={AT: "given"}, exchanges=[one])
+        return str(judge_resolvers(seen)[0].verdict)
+
+    assert verdict(exchange("stranger", "www.example.", "AAAA", "2001:db8::1")) == "FAIL"
+    assert (
+        verdict(exchange("stranger", "www.example.", "AAAA", rcode=dns.rcode.REFUSED, ra=False))
+        == "PASS"
+    )
+    silent = Exchange(
+        ".", AT, AT, "udp", "stranger", "www.example.", "AAAA", 1.0, silence="unreachable"
+    )
+    assert verdict(silent) == "UNKNOWN"
