@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench lab peers clean
+.PHONY: run test check docs bench lab peers clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("quada needs Python 3.11 or newer, this is %d.%d: set PYTHON=" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -19,6 +19,9 @@ check: $(VENV)/.ready  ## style, types, room boundaries
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.ready  ## the documentation site, in site/; no warning is let through
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 peers:  ## install the DNS software that the tests and benchmarks run beside quada
 	sh tests/peers/install.sh

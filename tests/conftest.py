@@ -122,7 +122,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         served.process.stdout.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """Give a port on ::1 that nobody listens at, for servers that cannot take port 0."""
 

@@ -1,7 +1,10 @@
 """Documents say what is so."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import quada.doctor.findings as findings
@@ -74,3 +77,16 @@ def test_the_readme_names_the_two_commands_and_they_exist() -> None:
     for target in ("run", "test"):
         assert f"make {target}" in readme
         assert f"\n{target}: " in makefile
+
+
+def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=110, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for page in tmp_path.rglob("*.html"):
+        fetched = re.findall(
+            r"<(?:script|img|link|iframe)[^>]+(?:src|href)=\"?(https?://[^\" >]+)", page.read_text()
+        )
+        assert not fetched, f"{page.name}: {fetched}"

@@ -27,6 +27,7 @@ VERBS = {
     "firewall": "firewall",
     "flush": "explain",
     "dnssec": "dnssec",
+    "health": "health",
     "import": "importing",
     "incident": "incident",
     "logs": "logs",

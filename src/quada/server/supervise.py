@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+import quada.server.service as service
 import quada.wire.names as names
 from quada.authority import Authority, PoolState, View
 from quada.server.beside import Beside
@@ -199,11 +200,13 @@ class Supervisor:
     def status(self) -> dict[str, Any]:
         """Tell what runs, for `quada status`."""
         zones = [served.zone for _, served in sorted(self._authority.book.served.items())]
+        scheme = "https" if self._plan.settings.api.tls else "http"
         return {
             "pid": os.getpid(),
             "started_at": self._started_at,
             "roles": list(self._plan.roles),
             "listening": [_listen_text(listen) for _, listen in self._listening],
+            "api": [f"{scheme}://{address}" for address in self._plan.api_listen],
             "workers": [{"pid": pid} for pid in self._pids.values()],
             "restarts": self._restart_count,
             "zones": self._standing.status(zones),
@@ -244,6 +247,7 @@ class Supervisor:
         try:
             await self._stop.wait()
         finally:
+            service.tell("STOPPING=1")
             for task in tasks:
                 task.cancel()
             await control.stop()
@@ -332,6 +336,7 @@ class Supervisor:
             noun = "zone" if zones == 1 else "zones"
             line = f"quada is ready: {'; '.join(parts)}; {zones} {noun}"
         print(line, flush=True)
+        service.tell("READY=1", f"STATUS={zones} zones", f"MAINPID={os.getpid()}")
 
     def _fork_worker(self, index: int) -> None:
         ours, theirs = Channel.pair()
