@@ -21,16 +21,10 @@ import quada.wire.names as names
 import quada.zones.gate as gate
 from quada.store.files import load_zone_file, write_zone_file
 from quada.wire.records import RRset
+from quada.zones.chain import plan
 from quada.zones.keys import KeyRole, make_key
-from quada.zones.sign import (
-    KeySet,
-    SigningKey,
-    SigningPolicy,
-    complete,
-    plan,
-    sign_tasks,
-    with_serial,
-)
+from quada.zones.sign import complete, sign_tasks, with_serial
+from quada.zones.signing import KeySet, SigningKey, SigningPolicy
 
 ORIGIN = "big.example."
 BATCH = 512

@@ -21,8 +21,10 @@ from quada.resolver import Anchors, Found, Signed, Validator, Verdict, Want
 from quada.telemetry.event import Validation
 from quada.zones.keys import Key, KeyRole, make_key
 from quada.zones.keyset import ds_ids, key_set, read_state, world, write_state
-from quada.zones.rollover import RolloverPolicy, State
-from quada.zones.sign import KeySet, SigningKey, SigningPolicy, Zone, find, sign, with_serial
+from quada.zones.keystate import RolloverPolicy, State, key_id
+from quada.zones.sign import sign, with_serial
+from quada.zones.signing import KeySet, SigningKey, SigningPolicy
+from quada.zones.zone import Zone, find
 
 NOW_S = 1_790_000_000
 
@@ -346,7 +348,7 @@ class Drill:
     def bring(self, role: KeyRole, algorithm: int | None = None) -> None:
         replaces = frozenset(ring.key for ring in self.state.staying(role))
         key = make_key(self.origin, role, algorithm or self.policy.algorithm)
-        self.keys[rollover.key_id(key.dnskey)] = key
+        self.keys[key_id(key.dnskey)] = key
         self.state = rollover.add_key(self.state, role, key.dnskey, self.now_s, replaces=replaces)
 
     def tick(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import quada.wire.names as names
 from quada.store.keys import KeyStore, SignedZone, ZonePolicy
-from quada.zones.rollover import RolloverPolicy
+from quada.zones.keystate import RolloverPolicy
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 HERE = ("2001:db8:7::53", "2001:db8:8::53")

@@ -10,8 +10,10 @@ from quada.wire.faults import DataFault
 from quada.zones.keyfile import read_key_files, taken_over
 from quada.zones.keys import KeyRole
 from quada.zones.keyset import key_set, world
-from quada.zones.rollover import RolloverPolicy, advance, key_id
-from quada.zones.sign import SigningPolicy, sign
+from quada.zones.keystate import RolloverPolicy, key_id
+from quada.zones.rollover import advance
+from quada.zones.sign import sign
+from quada.zones.signing import SigningPolicy
 
 pytestmark = pytest.mark.peers
 NOW_S = 1_790_000_000

@@ -16,8 +16,8 @@ import dns.rcode
 import pytest
 
 from quada.zones.keys import KeyRole
-from quada.zones.rollover import Method
-from quada.zones.sign import SigningPolicy
+from quada.zones.keystate import Method
+from quada.zones.signing import SigningPolicy
 from quada.zones.write import write_zone
 
 pytestmark = pytest.mark.peers

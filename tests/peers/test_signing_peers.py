@@ -12,7 +12,8 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.telemetry.event import Validation
 from quada.zones.keys import KeyRole, make_key
-from quada.zones.sign import SigningPolicy, sign
+from quada.zones.sign import sign
+from quada.zones.signing import SigningPolicy
 from quada.zones.write import write_zone
 
 pytestmark = pytest.mark.peers

@@ -14,7 +14,8 @@ import quada.wire.names as names
 from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore, SignedZone, ZonePolicy, bring_key
 from quada.zones.keys import KeyRole
-from quada.zones.rollover import Method, RolloverPolicy, Sighting
+from quada.zones.keystate import Method, RolloverPolicy
+from quada.zones.sighting import Sighting
 from signed_world import ROLLING_TEXT, Drill
 
 ORIGIN = names.from_text("example.")

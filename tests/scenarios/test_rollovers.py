@@ -13,7 +13,8 @@ import pytest
 import quada.wire.codes as codes
 import quada.zones.rollover as rollover
 from quada.zones.keys import KeyRole
-from quada.zones.rollover import Method, Sighting, agree
+from quada.zones.keystate import Method
+from quada.zones.sighting import Sighting, agree
 
 MAX_TTL_S = 7200
 HOUR_S = 3600

@@ -15,14 +15,15 @@ from quada.store.keys import SignedZone, ZonePolicy, bring_key
 from quada.wire.faults import DataFault
 from quada.zones.keys import KeyRole
 from quada.zones.keyset import describe
-from quada.zones.rollover import Method, RolloverPolicy, due, forecast, see_ds, withdraw
-from quada.zones.sign import DAY_S, SigningPolicy
+from quada.zones.keystate import Method, RolloverPolicy
+from quada.zones.rollover import due, forecast, see_ds, withdraw
+from quada.zones.signing import DAY_S, SigningPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from quada.store.keys import KeyStore
-    from quada.zones.rollover import Step
+    from quada.zones.keystate import Step
 
 ALGORITHMS: Final = {
     "ecdsap256sha256": 13,

@@ -200,7 +200,7 @@ def _taken_over(signed: SignedZone, files: list[Path]) -> SignedZone:
     """Give a zone the keys it was signed with elsewhere, and the policy that fits them."""
     from quada.zones.keyfile import read_key_files, taken_over
     from quada.zones.keys import KeyRole
-    from quada.zones.rollover import key_id
+    from quada.zones.keystate import key_id
 
     read = []
     for path in files:

@@ -13,7 +13,8 @@ from quada.cli.output import faults_exit, print_findings, print_json, zone_name
 from quada.config.bind import import_bind
 from quada.config.corefile import import_corefile
 from quada.config.imported import Imported, write_toml
-from quada.store.files import read_zone_file, replacing
+from quada.disk import replacing
+from quada.store.files import read_zone_file
 from quada.wire.faults import ConfigFault, DataFault
 from quada.zones.check import check_zone, refusals
 

@@ -15,6 +15,7 @@ import structlog
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.signature as signature
+from quada.disk import replacing
 from quada.resolver.anchors import (
     KeyState,
     TrackedKey,
@@ -22,7 +23,6 @@ from quada.resolver.anchors import (
     track,
     trusted_ds,
 )
-from quada.store.files import replacing
 from quada.telemetry.event import Validation
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada import __version__
-from quada.store.files import replacing
+from quada.disk import replacing
 from quada.store.zones import Author, ZoneStore
 from quada.transport.single import perform
 from quada.transport.tls import covered, write_pair

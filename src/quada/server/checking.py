@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 import quada.server.control as control
+from quada.disk import replacing
 from quada.doctor import Observation, Verdict, judge
 from quada.server.looking import LAB_RANGES, look, make_observer
 from quada.store.alerts import FILE, AlertStore
-from quada.store.files import replacing
 from quada.telemetry.signals import Signal, State
 from quada.wire.faults import DataFault, Fault
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from quada.disk import replacing
 from quada.server.plan import LogSource
 from quada.server.sources import FileSource, RingSource, TapSource
 from quada.server.watching import Watcher
 from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.clickhouse import Place
 from quada.store.events import Policy
-from quada.store.files import replacing
 from quada.store.seam import open_events, settle_place
 from quada.wire.faults import ConfigFault, DataFault, Fault
 

@@ -13,7 +13,7 @@ from quada.wire.ask import Ask, Endpoint, Reply, Transport
 from quada.wire.edns import compose_opt
 from quada.wire.faults import MalformedMessage
 from quada.wire.skim import skim
-from quada.zones.rollover import Sighting
+from quada.zones.sighting import Sighting
 
 if TYPE_CHECKING:
     from quada.wire.skim import Skimmed

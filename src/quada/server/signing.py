@@ -23,9 +23,11 @@ from quada.store.keys import StaleSave, bring_key
 from quada.wire.faults import DataFault
 from quada.zones import Change, diff
 from quada.zones.bootstrap import Signals, announced
+from quada.zones.chain import plan
 from quada.zones.keyset import describe, ds_ids, key_set, world
 from quada.zones.online import OnlineKeys, is_needed
-from quada.zones.sign import Signing, complete, due, plan, sign_tasks, with_serial
+from quada.zones.sighting import agree
+from quada.zones.sign import complete, due, sign_tasks, with_serial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
     from quada.store.keys import KeyStore, SignedZone
     from quada.wire.records import Record
     from quada.zones import Zone
-    from quada.zones.rollover import Sighting, Step
-    from quada.zones.sign import KeySet, Plan
+    from quada.zones.keystate import KeyId, State, Step
+    from quada.zones.sighting import Sighting
+    from quada.zones.signing import KeySet, Plan, Signing
 
 BATCH: Final = 512  # our choice: RRsets a thread signs or verifies at a time
 REFRESH_MAX: Final = 20_000  # our choice: signatures made anew in one round, half a second's work
@@ -137,7 +140,7 @@ class SigningDesk:
         signed = self._store.load(origin)
         if signed is None:
             return "the zone is not signed here"
-        seen, why = rollover.agree(sightings, families=frozenset((4, 6)))
+        seen, why = agree(sightings, families=frozenset((4, 6)))
         if seen is None:
             return why
         ids = ds_ids(signed.state, origin, seen)
@@ -251,12 +254,12 @@ class SigningDesk:
             log.info("key step", zone=names.to_text(origin), what=step.what, why=step.why)
         return Made(version, taken)
 
-    def _announce(self, content: Zone, state: rollover.State, keys: KeySet | None) -> None:
+    def _announce(self, content: Zone, state: State, keys: KeySet | None) -> None:
         """Have a child without DS signalled where its name servers' names are ours (RFC 9615)."""
         may = state.is_signed and not state.ds_seen
         self._signals.put(content.origin, announced(content, keys) if may else None)
 
-    def _judge(self, version: Zone, state: rollover.State, now_s: int) -> None:
+    def _judge(self, version: Zone, state: State, now_s: int) -> None:
         name = names.to_text(version.origin)
         held = world(state, version.origin)
         case = gate.open_case(version, self._passed.get(version.origin), held, now_s)
@@ -294,9 +297,7 @@ class SigningDesk:
             self._is_resumed.clear()
 
 
-def _with_due_keys(
-    signed: SignedZone, state: rollover.State, now_s: int
-) -> tuple[rollover.State, dict[rollover.KeyId, Any]]:
+def _with_due_keys(signed: SignedZone, state: State, now_s: int) -> tuple[State, dict[KeyId, Any]]:
     keys = dict(signed.keys)
     for role, why in rollover.due(state, signed.policy.rollover, now_s):
         state = bring_key(signed, state, keys, role, now_s)

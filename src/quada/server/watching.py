@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 import quada.server.control as control
+from quada.disk import replacing
 from quada.server.receivers import send
 from quada.store.alerts import AlertStore
-from quada.store.files import replacing
 from quada.telemetry.signals import Signal, State, Watch
 from quada.wire.faults import ReachFault
 

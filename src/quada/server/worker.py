@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 import quada.wire.codes as codes
+from quada.disk import replacing
 from quada.server.anchoring import Anchoring
 from quada.server.deliver import Delivery, Explain, Explained, Flush, Ready, apply_delivery
 from quada.server.errands import Errands
 from quada.server.recursion import Lookups, plain_question
-from quada.store.files import replacing
 from quada.transport.exchange import make_exchange
 from quada.transport.guests import Guests
 from quada.transport.tcp import StreamStation

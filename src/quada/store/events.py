@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from quada.store.files import replacing
+from quada.disk import replacing
 from quada.store.rows import TABLES, Row, address_policy, event_rows, rollup_rows
 from quada.telemetry.rollup import roll_up
 from quada.wire.faults import ConfigFault, DataFault, ReachFault

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quada.disk import replacing
 from quada.wire.faults import DataFault
 from quada.zones.read import Reading, read_text
 from quada.zones.write import write_zone
@@ -85,26 +85,6 @@ def write_zone_file(path: Path | str, zone: Zone, *, is_portable: bool = False) 
             file.writelines(write_zone(zone, is_portable=is_portable))
     except OSError as error:
         raise DataFault(f"cannot write: {error.strerror}", place=str(path)) from error
-
-
-@contextlib.contextmanager
-def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[str]]:
-    """Open a file that takes a path's place only when all is written and on the disk.
-
-    It keeps the permissions of the one before; a new one gets `mode`.
-    """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else mode)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -19,15 +19,16 @@ import quada.zones.keys as zone_keys
 from quada.wire.faults import ConfigFault, DataFault
 from quada.zones.keys import KeyRole
 from quada.zones.keyset import read_state, write_state
-from quada.zones.rollover import Method, RolloverPolicy, State, add_key, key_id
-from quada.zones.sign import SigningPolicy
+from quada.zones.keystate import Method, RolloverPolicy, State, key_id
+from quada.zones.rollover import add_key
+from quada.zones.signing import SigningPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from quada.zones.keys import Key
-    from quada.zones.rollover import KeyId
+    from quada.zones.keystate import KeyId
 
 metadata: Final = sa.MetaData()
 _zones: Final = sa.Table(

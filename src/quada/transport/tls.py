@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
-import os
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from quada.disk import replacing
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
@@ -177,13 +177,7 @@ def write_pair(
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    _write(key, private, 0o600)
-    _write(chain, certificates, 0o644)
-
-
-def _write(path: Path, octets: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(octets)
-    draft.replace(path)
+    for path, octets, mode in ((key, private, 0o600), (chain, certificates, 0o644)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, mode=mode) as file:
+            file.write(octets.decode("ascii"))

@@ -16,7 +16,7 @@ from quada.wire.records import Record
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from quada.zones.sign import KeySet
+    from quada.zones.signing import KeySet
     from quada.zones.zone import Zone
 
 _BOOT: Final = b"\x07_dsboot"  # RFC 9615 4.1

@@ -20,7 +20,8 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.denial as denial
 import quada.zones.signature as signature
-from quada.zones.sign import MADE_TYPES, STAND_INS, order_key
+from quada.zones.chain import order_key
+from quada.zones.signing import MADE_TYPES, STAND_INS
 from quada.zones.zone import Zone, find
 
 if TYPE_CHECKING:

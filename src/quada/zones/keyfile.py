@@ -17,7 +17,7 @@ import quada.wire.names as names
 import quada.zones.signature as signature
 from quada.wire.faults import DataFault
 from quada.zones.keys import Key, KeyRole, compose_dnskey
-from quada.zones.rollover import Keys, Ring, State, View, key_id
+from quada.zones.keystate import Keys, Ring, State, View, key_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,14 +13,14 @@ from quada.wire.faults import DataFault
 from quada.zones.bootstrap import CDNSKEY_DELETE, CDS_DELETE
 from quada.zones.gate import World
 from quada.zones.keys import KeyRole
-from quada.zones.rollover import Keys, Ring, State, View
-from quada.zones.sign import KeySet, SigningKey
+from quada.zones.keystate import Keys, Ring, State, View
+from quada.zones.signing import KeySet, SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from quada.zones.keys import Key
-    from quada.zones.rollover import Ids, KeyId, RolloverPolicy
+    from quada.zones.keystate import Ids, KeyId, RolloverPolicy
 
 _FORM: Final = 1  # of the JSON below; a later form reads the earlier ones
 

@@ -14,7 +14,8 @@ import quada.zones.denial as denial
 import quada.zones.keys as zone_keys
 import quada.zones.signature as signature
 from quada.wire.records import RRset
-from quada.zones.sign import SigningKey, SigningPolicy, Task, rrsigs
+from quada.zones.sign import rrsigs
+from quada.zones.signing import SigningKey, SigningPolicy, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,8 @@ from quada.wire.faults import DataFault
 from quada.wire.skim import skim
 from quada.zones.keys import KeyRole, make_key
 from quada.zones.online import OnlineKeys
-from quada.zones.sign import SigningPolicy, sign
+from quada.zones.sign import sign
+from quada.zones.signing import SigningPolicy
 from quada.zones.zone import RRset
 
 NOW_S = 1_790_000_000

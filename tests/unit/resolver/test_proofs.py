@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.resolver.proofs import Cut, Denial, Proof
-from quada.zones.sign import KeySet, SigningKey, SigningPolicy, sign
+from quada.zones.sign import sign
+from quada.zones.signing import KeySet, SigningKey, SigningPolicy
 from quada.zones.zone import Record, Zone, find
 
 ORIGIN = names.from_text("example.")

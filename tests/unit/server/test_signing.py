@@ -9,7 +9,8 @@ from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore, SignedZone, ZonePolicy, bring_key
 from quada.wire.faults import DataFault
 from quada.zones.keys import KeyRole
-from quada.zones.rollover import RolloverPolicy, Sighting
+from quada.zones.keystate import RolloverPolicy
+from quada.zones.sighting import Sighting
 from quada.zones.sign import with_serial
 from quada.zones.zone import RRset, find
 

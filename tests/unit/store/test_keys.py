@@ -9,8 +9,8 @@ import quada.zones.rollover as rollover
 from quada.store.keys import KeyStore, SignedZone, StaleSave, ZonePolicy
 from quada.wire.faults import ConfigFault, DataFault
 from quada.zones.keys import KeyRole, make_key
-from quada.zones.rollover import Method, RolloverPolicy, State
-from quada.zones.sign import SigningPolicy
+from quada.zones.keystate import Method, RolloverPolicy, State, key_id
+from quada.zones.signing import SigningPolicy
 
 ZONE = names.from_text("example.")
 
@@ -27,7 +27,7 @@ def signed_zone() -> SignedZone:
         SigningPolicy(has_nsec3=True, nsec3_salt=b"\x01"),
         RolloverPolicy(method=Method.DOUBLE_DS, frozen=((1, 2),)),
     )
-    return SignedZone(ZONE, policy, state, {rollover.key_id(key.dnskey): key}, 7, 300)
+    return SignedZone(ZONE, policy, state, {key_id(key.dnskey): key}, 7, 300)
 
 
 def test_what_is_saved_comes_back(store, tmp_path):

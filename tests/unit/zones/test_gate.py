@@ -12,7 +12,8 @@ import quada.zones.denial as denial
 import quada.zones.gate as gate
 from quada.zones.gate import World
 from quada.zones.keys import KeyRole, make_key
-from quada.zones.sign import KeySet, SigningPolicy, sign, with_serial
+from quada.zones.sign import sign, with_serial
+from quada.zones.signing import KeySet, SigningPolicy
 from quada.zones.zone import RRset, Zone, find
 
 NOW_S = 1_790_000_000

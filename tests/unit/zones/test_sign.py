@@ -11,19 +11,11 @@ from hypothesis import strategies as st
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.denial as denial
+from quada.zones.chain import order_key, order_name, plan
 from quada.zones.keys import KeyRole, make_key, seal, unseal
 from quada.zones.rdata import write_rdata
-from quada.zones.sign import (
-    KeySet,
-    SigningKey,
-    SigningPolicy,
-    due,
-    order_key,
-    order_name,
-    plan,
-    sign,
-    with_serial,
-)
+from quada.zones.sign import due, sign, with_serial
+from quada.zones.signing import KeySet, SigningKey, SigningPolicy
 from quada.zones.zone import Change, Record, Zone, diff, find
 
 NOW_S = 1_790_000_000
