@@ -14,7 +14,7 @@ import quada.zones.signature as signature
 from quada.store.keys import SignedZone, ZonePolicy, bring_key
 from quada.wire.faults import DataFault
 from quada.zones.keys import KeyRole
-from quada.zones.keyset import describe
+from quada.zones.keyset import describe, offline_ksks
 from quada.zones.keystate import Method, RolloverPolicy
 from quada.zones.rollover import due, forecast, see_ds, withdraw
 from quada.zones.signing import DAY_S, SigningPolicy
@@ -146,6 +146,11 @@ def roll(signed: SignedZone, now_s: int, *, role: str = "", algorithm: str = "")
             remedy="see `quada dnssec plan`, or turn it round with --cancel",
         )  # fmt: skip
     rolling = signed.policy.rollover
+    if offline_ksks(signed.state, signed.keys) and (algorithm or role != KeyRole.ZSK):
+        raise DataFault(
+            "the KSK is offline: it cannot be replaced from here", place=names.to_text(signed.zone),
+            remedy="--role zsk",
+        )  # fmt: skip
     if algorithm:
         rolling = rolling._replace(algorithm=read_algorithm(algorithm))
         signed = signed._replace(policy=signed.policy._replace(rollover=rolling))

@@ -12,6 +12,7 @@ import typer
 import quada.wire.names as names
 from quada.cli.dnssec_check import register_checks
 from quada.cli.output import FOUND, faults_exit, print_json, zone_name
+from quada.cli.skr import read_key, read_public_key, skr
 from quada.wire.faults import DataFault, ReachFault
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ app = typer.Typer(help="Sign zones, roll keys, verify from outside.", no_args_is
 def register(root: typer.Typer) -> None:
     """Add the verb."""
     register_checks(app)
+    app.add_typer(skr, name="skr")
     root.add_typer(app, name="dnssec")
 
 
@@ -53,10 +55,15 @@ def enable(
         list[Path] | None,
         typer.Option(help="Take over a key in BIND's files: Kexample.com.+013+12345. Repeatable."),
     ] = None,
+    offline_ksk: Annotated[
+        Path | None,
+        typer.Option(help="The KSK is elsewhere: its public file, Kexample.com.+013+12345.key."),
+    ] = None,
     state_dir: StateDir = Path("var"),
     as_json: AsJson = False,
 ) -> None:
     """Sign a zone from now on; keys are made here, or taken over, and sealed at rest."""
+    import quada.api.offline as offline
     import quada.api.signing as signing
     from quada.store.keys import SignedZone
 
@@ -68,9 +75,12 @@ def enable(
         policy = signing.policy_of(wanted)
         store, origin = _store(state_dir, may_make=True), zone_name(zone)
         known = store.load(origin)
-        if key_file:
-            if known is not None:
-                raise DataFault("the zone is signed here already", place=zone)
+        if known is not None and (key_file or offline_ksk):
+            raise DataFault("the zone is signed here already", place=zone)
+        if offline_ksk is not None:
+            dnskey = read_public_key(offline_ksk, origin)
+            store.save(offline.enable_offline(origin, wanted, dnskey, int(time.time())))
+        elif key_file:
             store.save(_taken_over(SignedZone(origin, policy), key_file))
         else:
             store.save(signing.enable(known, origin, wanted))
@@ -198,21 +208,11 @@ def seen(
 
 def _taken_over(signed: SignedZone, files: list[Path]) -> SignedZone:
     """Give a zone the keys it was signed with elsewhere, and the policy that fits them."""
-    from quada.zones.keyfile import read_key_files, taken_over
+    from quada.zones.keyfile import taken_over
     from quada.zones.keys import KeyRole
     from quada.zones.keystate import key_id
 
-    read = []
-    for path in files:
-        stem = str(path).removesuffix(".key").removesuffix(".private")
-        try:
-            public, private = (Path(stem + end).read_text() for end in (".key", ".private"))
-        except OSError as error:
-            raise DataFault(f"cannot read it: {error.strerror}", place=stem) from error
-        key = read_key_files(public, private, stem)
-        if key.zone != signed.zone:
-            raise DataFault(f"the key is of {names.to_text(key.zone)}", place=stem)
-        read.append(key)
+    read = [read_key(path, signed.zone) for path in files]
     state, keys = taken_over(read, int(time.time()))
     rolling = signed.policy.rollover._replace(
         algorithm=keys[0].algorithm, has_csk=any(key.role is KeyRole.CSK for key in keys)
@@ -298,6 +298,10 @@ def _print_status(one: dict[str, Any]) -> None:
         return
     for held in server["held"]:
         typer.echo(f"  held: {held['what']}: {held['waits_for']}")
+    for name in server["signals"]:
+        typer.echo(f"  signalled at {name}")
+    if server["presigned_until"]:
+        typer.echo(f"  signed ahead by the offline KSK until {_time(server['presigned_until'])}")
     for refusal in server["refused"]:
         typer.echo(typer.style(f"  refused: {refusal}", fg=typer.colors.RED))
     if server["outside"]:

@@ -24,7 +24,15 @@ from quada.wire.faults import DataFault
 from quada.zones import Change, diff
 from quada.zones.bootstrap import Signals, announced
 from quada.zones.chain import plan
-from quada.zones.keyset import describe, ds_ids, key_set, world
+from quada.zones.keyset import (
+    describe,
+    ds_ids,
+    key_set,
+    unrenewable,
+    unsigned_ahead,
+    world,
+)
+from quada.zones.offline import lasts_until
 from quada.zones.online import OnlineKeys, is_needed
 from quada.zones.sighting import agree
 from quada.zones.sign import complete, due, sign_tasks, with_serial
@@ -188,6 +196,7 @@ class SigningDesk:
                         "held": held,
                         "refused": self.refused.get(name, []),
                         "signals": sorted(under),
+                        "presigned_until": lasts_until(signed.presigned) or None,
                     }
                 )
         return out
@@ -213,12 +222,19 @@ class SigningDesk:
             return None
         is_pruned = state.rings != signed.state.rings
         state, keys = _with_due_keys(signed, state, now_s)
-        state, steps = rollover.advance(state, policy.rollover, max_ttl_s, now_s)
+        ahead, rolling = signed.presigned, policy.rollover
+
+        def objection(state: State) -> str:
+            return unsigned_ahead(state, keys, rolling, origin, ahead, now_s)
+
+        state, steps = rollover.advance(state, rolling, max_ttl_s, now_s, objection=objection)
         self._held[origin] = [step for step in steps if step.at_s is None]
         taken = [step for step in steps if step.at_s is not None]
         last = self._signings.get(origin)
         renew = due(last, now_s, REFRESH_MAX, slack_s=SLACK_S) if last is not None else frozenset()
-        key_setting = key_set(state, keys, policy.rollover, origin)
+        key_setting = key_set(state, keys, rolling, origin, ahead, now_s)
+        if last is not None and key_setting is not None:
+            renew -= unrenewable(last.signed, key_setting, policy.signing.refresh_s, now_s)
         is_first = last is None and key_setting is not None
         signals: tuple[Record, ...] = ()
         if key_setting is not None:

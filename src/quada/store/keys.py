@@ -20,15 +20,17 @@ from quada.wire.faults import ConfigFault, DataFault
 from quada.zones.keys import KeyRole
 from quada.zones.keyset import read_state, write_state
 from quada.zones.keystate import Method, RolloverPolicy, State, key_id
+from quada.zones.offline import read_response, write_response
 from quada.zones.rollover import add_key
 from quada.zones.signing import SigningPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from quada.zones.keys import Key
     from quada.zones.keystate import KeyId
+    from quada.zones.offline import Presigned
 
 metadata: Final = sa.MetaData()
 _zones: Final = sa.Table(
@@ -51,6 +53,13 @@ _keys: Final = sa.Table(
     sa.Column("dnskey", sa.LargeBinary, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
 )
+_offline: Final = sa.Table(
+    "dnssec_offline",
+    metadata,
+    sa.Column("zone", sa.Text, primary_key=True),
+    sa.Column("spares", sa.Text, nullable=False),
+    sa.Column("presigned", sa.Text, nullable=False),
+)
 
 
 class StaleSave(DataFault):
@@ -70,7 +79,8 @@ class SignedZone(NamedTuple):
     """What the store knows of a signed zone. `serial` is the last one served; 0 before the first.
 
     `max_ttl_s` is the zone's largest TTL; `revision` is the store's, and tells whether somebody
-    saved in between.
+    saved in between. With an offline KSK: `spares` are ZSKs made ahead, in the order they will be
+    taken, and `presigned` is what the KSK has signed.
     """
 
     zone: bytes
@@ -80,6 +90,8 @@ class SignedZone(NamedTuple):
     serial: int = 0
     max_ttl_s: int = 3600
     revision: int = 0
+    spares: tuple[KeyId, ...] = ()
+    presigned: tuple[Presigned, ...] = ()
 
 
 class KeyStore:
@@ -131,6 +143,7 @@ class KeyStore:
             if row is None:
                 return None
             made = connection.execute(sa.select(_keys).where(_keys.c.zone == text)).all()
+            ahead = connection.execute(sa.select(_offline).where(_offline.c.zone == text)).first()
         keys = [
             zone_keys.unseal(zone, KeyRole(k.role), k.dnskey, k.sealed, self._sealing_key)
             for k in made
@@ -143,6 +156,8 @@ class KeyStore:
             row.serial,
             row.max_ttl_s,
             row.revision,
+            tuple((one[0], one[1]) for one in json.loads(ahead.spares)) if ahead else (),
+            tuple(read_response(ahead.presigned, text)[1]) if ahead else (),
         )
 
     def save(self, signed: SignedZone) -> SignedZone:
@@ -160,6 +175,8 @@ class KeyStore:
             "revision": signed.revision + 1,
         }
         kept = {ring.key for ring in signed.state.rings}
+        spares = tuple(one for one in signed.spares if one not in kept)
+        kept.update(spares)
         with self._begin() as connection:
             if signed.revision == 0:
                 known = connection.execute(sa.select(_zones.c.zone).where(_zones.c.zone == text))
@@ -177,14 +194,20 @@ class KeyStore:
             rows = [self._row(text, key) for ident, key in signed.keys.items() if ident in kept]
             if rows:
                 connection.execute(sa.insert(_keys), rows)
+            connection.execute(sa.delete(_offline).where(_offline.c.zone == text))
+            if spares or signed.presigned:
+                ahead = write_response(signed.zone, signed.presigned)
+                values = {"zone": text, "spares": json.dumps(spares), "presigned": ahead}
+                connection.execute(sa.insert(_offline).values(**values))
         keys = {ident: key for ident, key in signed.keys.items() if ident in kept}
-        return signed._replace(keys=keys, revision=signed.revision + 1)
+        return signed._replace(keys=keys, revision=signed.revision + 1, spares=spares)
 
     def remove(self, zone: bytes) -> None:
         """Forget a zone and destroy its keys."""
         text = names.to_text(zone)
         with self._begin() as connection:
             connection.execute(sa.delete(_keys).where(_keys.c.zone == text))
+            connection.execute(sa.delete(_offline).where(_offline.c.zone == text))
             connection.execute(sa.delete(_zones).where(_zones.c.zone == text))
 
     def _row(self, zone: str, key: Key) -> dict[str, Any]:
@@ -219,16 +242,28 @@ def bring_key(
     role: KeyRole,
     now_s: int,
 ) -> State:
-    """Make a key of a role that replaces those there; puts it into `keys`."""
+    """Bring in a key of a role that replaces those there: a spare one, or one that is made.
+
+    Puts it into `keys`.
+    """
+    there = {ring.key for ring in state.rings}
+    spare = next((one for one in signed.spares if one not in there), None)
+    if role is KeyRole.ZSK and spare is not None:
+        key = keys[spare]
+    else:
+        key = fresh_key(signed, keys, role)
+        keys[key_id(key.dnskey)] = key
+    replaces = frozenset(ring.key for ring in state.staying(role))
+    return add_key(state, role, key.dnskey, now_s, replaces=replaces)
+
+
+def fresh_key(signed: SignedZone, keys: Mapping[KeyId, Key], role: KeyRole) -> Key:
+    """Make a key whose tag no other of the zone has."""
     taken = {tag for _, tag in keys}
     while True:
         key = zone_keys.make_key(signed.zone, role, signed.policy.rollover.algorithm)
-        ident = key_id(key.dnskey)
-        if ident[1] not in taken:
-            break
-    keys[ident] = key
-    replaces = frozenset(ring.key for ring in state.staying(role))
-    return add_key(state, role, key.dnskey, now_s, replaces=replaces)
+        if key.tag not in taken:
+            return key
 
 
 def _sealing_key(path: Path) -> bytes:

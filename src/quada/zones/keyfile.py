@@ -36,7 +36,7 @@ def read_key_files(public: str, private: str, place: str = "key file") -> Key:
 
     Raises: DataFault where they cannot be read, or do not belong together.
     """
-    zone, dnskey = _read_public(public, place)
+    zone, dnskey = read_public(public, place)
     flags = int.from_bytes(dnskey[:2], "big")
     if flags & signature.FLAG_REVOKE:
         raise DataFault("the key is revoked", place=place)
@@ -47,7 +47,8 @@ def read_key_files(public: str, private: str, place: str = "key file") -> Key:
     return Key(zone, role, dnskey, made)
 
 
-def _read_public(text: str, place: str) -> tuple[bytes, bytes]:
+def read_public(text: str, place: str) -> tuple[bytes, bytes]:
+    """Read zone and DNSKEY of a public key file. Raises: DataFault."""
     for line in text.splitlines():
         fields = line.split(";", 1)[0].split()
         for at, field in enumerate(fields):

@@ -8,47 +8,134 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import quada.wire.codes as codes
+import quada.wire.names as names
 import quada.zones.signature as signature
 from quada.wire.faults import DataFault
+from quada.wire.records import RRset
 from quada.zones.bootstrap import CDNSKEY_DELETE, CDS_DELETE
 from quada.zones.gate import World
 from quada.zones.keys import KeyRole
 from quada.zones.keystate import Keys, Ring, State, View
+from quada.zones.offline import pick
 from quada.zones.signing import KeySet, SigningKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from quada.zones.keys import Key
     from quada.zones.keystate import Ids, KeyId, RolloverPolicy
+    from quada.zones.offline import Presigned
+    from quada.zones.zone import Zone
 
 _FORM: Final = 1  # of the JSON below; a later form reads the earlier ones
 
 
 def key_set(
-    state: State, keys: Mapping[KeyId, Key], policy: RolloverPolicy, origin: bytes
+    state: State,
+    keys: Mapping[KeyId, Key],
+    policy: RolloverPolicy,
+    origin: bytes,
+    made: Sequence[Presigned] = (),
+    now_s: int = 0,
 ) -> KeySet | None:
     """Give the keys to publish and sign with; None where the zone is to be unsigned.
 
-    Raises: DataFault where a key that must sign has no private half here.
+    Takes what an offline KSK has signed ahead. Raises: DataFault where a key that must sign has no
+    private half here and has not signed ahead what is to be served.
     """
-
-    def signing(ring: Ring) -> SigningKey:
-        key = keys[ring.key]
-        return SigningKey(*ring.key, key.signer())
-
     published = [ring for ring in state.rings if ring.is_published]
     if not published:
         return None
-    cds, cdnskeys = _child_ds(state, published, origin)
+
+    def signing(ring: Ring) -> SigningKey:
+        key = keys[ring.key]
+        is_offline = key.private is None and ring.role is KeyRole.KSK
+        return SigningKey(*ring.key, None if is_offline else key.signer())
+
+    rrsets = _apex_rrsets(state, policy, origin)
+    by_type = {rrset.rdtype: rrset.rdatas for rrset in rrsets}
+    presigned = []
+    if offline_ksks(state, keys):
+        fault = unsigned_ahead(state, keys, policy, origin, made, now_s)
+        if fault:
+            raise DataFault(fault, place=names.to_text(origin), remedy="quada dnssec skr request")
+        presigned = [(rrset.rdtype, pick(made, rrset, now_s)) for rrset in rrsets]
     return KeySet(
-        dnskeys=tuple(sorted(ring.dnskey for ring in published)),
+        dnskeys=by_type[codes.DNSKEY],
         key_signers=tuple(signing(ring) for ring in published if ring.signs_keys),
         zone_signers=tuple(signing(ring) for ring in state.rings if ring.signs_zone),
         dnskey_ttl=policy.dnskey_ttl_s,
-        cds=cds,
-        cdnskeys=cdnskeys,
+        cds=by_type.get(codes.CDS, ()),
+        cdnskeys=by_type.get(codes.CDNSKEY, ()),
+        presigned=tuple(presigned),
     )
+
+
+def offline_ksks(state: State, keys: Mapping[KeyId, Key]) -> tuple[bytes, ...]:
+    """Give the DNSKEYs of the KSKs whose private half is not here."""
+    return tuple(
+        ring.dnskey
+        for ring in state.rings
+        if ring.role is KeyRole.KSK and ring.key in keys and keys[ring.key].private is None
+    )
+
+
+def unsigned_ahead(
+    state: State,
+    keys: Mapping[KeyId, Key],
+    policy: RolloverPolicy,
+    origin: bytes,
+    made: Sequence[Presigned],
+    now_s: int,
+) -> str:
+    """Say what a state would serve that its offline KSK has not signed; "" for nothing."""
+    if not any(ring.is_published for ring in state.rings) or not offline_ksks(state, keys):
+        return ""
+    for rrset in _apex_rrsets(state, policy, origin):
+        if not pick(made, rrset, now_s):
+            what = {codes.DNSKEY: "DNSKEY", codes.CDS: "CDS"}.get(rrset.rdtype, "CDNSKEY")
+            tags = ""
+            if rrset.rdtype == codes.DNSKEY:
+                tags = " of " + " and ".join(
+                    str(signature.key_tag(rdata)) for rdata in rrset.rdatas
+                )
+            return f"the offline KSK has not signed the {what} RRset{tags} for now"
+    return ""
+
+
+def unrenewable(
+    version: Zone, keys: KeySet, refresh_s: int, now_s: int
+) -> frozenset[tuple[bytes, int]]:
+    """Give the apex RRsets whose old signatures are an offline KSK's, which made no newer."""
+    node = version.node(version.origin) or ()
+    served = next((rrset.rdatas for rrset in node if rrset.rdtype == codes.RRSIG), ())
+    out = set()
+    for rdtype, made in keys.presigned:
+        parsed = ((rdata, signature.parse_rrsig(rdata)) for rdata in served)
+        old = {
+            rdata
+            for rdata, rrsig in parsed
+            if rrsig is not None
+            and rrsig.covered == rdtype
+            and signature.seconds_left(rrsig, now_s) < refresh_s
+        }
+        if old <= set(made):
+            out.add((version.origin, rdtype))
+    return frozenset(out)
+
+
+def _apex_rrsets(state: State, policy: RolloverPolicy, origin: bytes) -> list[RRset]:
+    """Give what signing publishes at the apex for its keys."""
+    published = [ring for ring in state.rings if ring.is_published]
+    ttl = policy.dnskey_ttl_s
+    cds, cdnskeys = _child_ds(state, published, origin)
+    out = [RRset(codes.DNSKEY, ttl, tuple(sorted(ring.dnskey for ring in published)))]
+    if cds:
+        out.append(RRset(codes.CDS, ttl, cds))
+    if cdnskeys:
+        out.append(RRset(codes.CDNSKEY, ttl, cdnskeys))
+    return out
 
 
 def _child_ds(

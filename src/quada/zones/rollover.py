@@ -21,7 +21,7 @@ from quada.zones.keystate import Keys, Ring, Step, View, key_id, name_of, tags_o
 from quada.zones.wishes import wishes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from quada.zones.keystate import Ids, KeyId, RolloverPolicy, State
 
@@ -152,14 +152,21 @@ def prune(state: State, now_s: int) -> State:
 
 
 def advance(
-    state: State, policy: RolloverPolicy, max_ttl_s: int, now_s: int
+    state: State,
+    policy: RolloverPolicy,
+    max_ttl_s: int,
+    now_s: int,
+    *,
+    objection: Callable[[State], str] | None = None,
 ) -> tuple[State, list[Step]]:
     """Take every step that is admissible now; give the state to serve, and steps taken and held.
 
-    The caller publishes what the state says and keeps it, or keeps the old one if it cannot.
+    The caller publishes what the state says and keeps it, or keeps the old one if it cannot. It may
+    have an objection to a state, in words: then only steps up to the last one without are taken.
     """
     base = state = prune(state, now_s)
     taken: list[Step] = []
+    served, served_count = base, 0
     while True:
         held: list[Step] = []
         for what, why, wanted in wishes(state, policy):
@@ -169,9 +176,15 @@ def advance(
             if not fault:
                 state = candidate
                 taken.append(Step(now_s, what, why))
+                if objection is None or not objection(state):
+                    served, served_count = state, len(taken)
                 break
             held.append(Step(None, what, why, fault))
         else:
+            if served_count < len(taken) and objection is not None:
+                why_not = objection(state)
+                put_off = [one._replace(at_s=None, held=why_not) for one in taken[served_count:]]
+                return served, [*taken[:served_count], *put_off, *_waiting(served)]
             return state, [*taken, *held, *_waiting(state)]
 
 

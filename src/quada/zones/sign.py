@@ -31,28 +31,36 @@ def rrsigs(
     origin: bytes, task: Task, signers: Iterable[SigningKey], policy: SigningPolicy, now_s: int
 ) -> tuple[bytes, ...]:
     """Make the RRSIG RDATAs of one RRset (RFC 4034 3.1)."""
-    owner, (rdtype, ttl, rdatas) = task
-    labels = names.label_count(owner) - (owner[:2] == b"\x01*")
+    owner, (rdtype, _, _) = task
     # The spread keeps a zone's signatures from all falling due at once; it depends on the name so
     # that no randomness is needed and equal RRsets keep equal times.
     spread = zlib.crc32(owner + rdtype.to_bytes(2, "big")) % (policy.jitter_s + 1)
     expiration = (now_s + policy.lifetime_s - spread) & 0xFFFFFFFF
     inception = (now_s - policy.inception_s) & 0xFFFFFFFF
-    out = []
-    for algorithm, tag, sign in signers:
-        head = b"".join(
-            (
-                rdtype.to_bytes(2, "big"),
-                bytes((algorithm, labels)),
-                ttl.to_bytes(4, "big"),
-                expiration.to_bytes(4, "big"),
-                inception.to_bytes(4, "big"),
-                tag.to_bytes(2, "big"),
-                origin,
-            )
+    return tuple(
+        rrsig(origin, task, signer, inception, expiration)
+        for signer in signers
+        if signer.sign is not None
+    )
+
+
+def rrsig(origin: bytes, task: Task, signer: SigningKey, inception: int, expiration: int) -> bytes:
+    """Make one RRSIG RDATA."""
+    owner, (rdtype, ttl, rdatas) = task
+    labels = names.label_count(owner) - (owner[:2] == b"\x01*")
+    head = b"".join(
+        (
+            rdtype.to_bytes(2, "big"),
+            bytes((signer.algorithm, labels)),
+            ttl.to_bytes(4, "big"),
+            expiration.to_bytes(4, "big"),
+            inception.to_bytes(4, "big"),
+            signer.tag.to_bytes(2, "big"),
+            origin,
         )
-        out.append(head + sign(signature.signed_octets(head, owner, rdtype, ttl, rdatas)))
-    return tuple(out)
+    )
+    assert signer.sign is not None
+    return head + signer.sign(signature.signed_octets(head, owner, rdtype, ttl, rdatas))
 
 
 def sign_tasks(
@@ -60,13 +68,12 @@ def sign_tasks(
 ) -> list[tuple[bytes, ...]]:
     """Sign RRsets, in order. Plain arithmetic: the part worth spreading over processes."""
     out = []
+    presigned = dict(keys.presigned)
     for task in tasks:
         rdtype, is_apex = task.rrset.rdtype, task.owner == origin
-        if rdtype == codes.DNSKEY and is_apex and keys.dnskey_signatures:
-            out.append(keys.dnskey_signatures)
-            continue
+        made = presigned.get(rdtype, ()) if is_apex else ()
         signers = keys.signers(rdtype, is_apex=is_apex)
-        out.append(rrsigs(origin, task, signers, policy, now_s))
+        out.append(made + rrsigs(origin, task, signers, policy, now_s))
     return out
 
 

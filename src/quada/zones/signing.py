@@ -38,11 +38,11 @@ class SigningPolicy(NamedTuple):
 
 
 class SigningKey(NamedTuple):
-    """A key that signs: algorithm, tag, and the function that does it."""
+    """A key that signs: algorithm, tag, and the function that does it; None where it is offline."""
 
     algorithm: int
     tag: int
-    sign: Callable[[bytes], bytes]
+    sign: Callable[[bytes], bytes] | None
 
 
 class KeySet(NamedTuple):
@@ -58,7 +58,7 @@ class KeySet(NamedTuple):
     dnskey_ttl: int = 3600
     cds: tuple[bytes, ...] = ()
     cdnskeys: tuple[bytes, ...] = ()
-    dnskey_signatures: tuple[bytes, ...] = ()  # made elsewhere, by an offline KSK
+    presigned: tuple[tuple[int, tuple[bytes, ...]], ...] = ()  # by type, by an offline KSK
 
     def signers(self, rdtype: int, *, is_apex: bool) -> tuple[SigningKey, ...]:
         """Give who signs an RRset."""
