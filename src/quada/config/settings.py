@@ -265,7 +265,17 @@ class DnssecSection:
         (), "Resolvers that find the parent's servers; empty is those of `alias.upstream`."
     )
     verify_with: tuple[str, ...] = setting(
-        (), "Validating resolvers that must give a new version with AD before it is called done."
+        (),
+        "Validating resolvers that must give a new version with AD before it is called done; our"
+        " own resolver role is asked too.",
+    )
+    on_failure: str = setting(
+        "rollback",
+        "What a version that is bogus outside gets: an alert, or the last good one back as well.",
+        choices=("rollback", "alert"),
+    )
+    trust_anchor: str = setting(
+        "", "File of trust anchors to verify from; empty is `resolver.trust_anchor`, or the root's."
     )
     tick_s: float = setting(30.0, "Time between looks at keys and old signatures.", unit="s")
     parent_check_s: float = setting(300.0, "Time between looks at the parent's DS.", unit="s")

@@ -150,33 +150,47 @@ class Sight(NamedTuple):
     why: str = ""
 
 
-def look_outside(zone: Zone, resolvers: list[Endpoint]) -> Sight:
+def look_outside(
+    zone: Zone, resolvers: list[Endpoint], anchors: dict[bytes, tuple[bytes, ...]]
+) -> Sight:
     """Ask validating resolvers about a version that serves: its SOA, and one AAAA and one A of it.
 
-    Verified is a version that every resolver gives with AD; failed, one that any of them finds
-    bogus; pending, one that caches do not show yet.
+    Each type by itself, without CD and with it; what comes with CD is validated here, from
+    `anchors`. Verified is a version that every resolver gives with AD and that is secure to us;
+    failed, one that any of them or we find bogus; pending, one that caches do not show yet.
     """
     serial = zone.serial
     for resolver in resolvers:
-        outside = Outside([resolver], Anchors())
+        outside = Outside([resolver], Anchors(anchors))
         for name, rdtype in _samples(zone):
             told = f"{names.to_text(name)} {dns.rdatatype.to_text(dns.rdatatype.RdataType(rdtype))}"
-            at = f"{told} at {resolver.address}"
-            message = outside.ask(name, rdtype, is_cd=False)
-            if message is None:
-                return Sight(serial, "pending", f"{at}: no answer")
-            if message.rcode == codes.SERVFAIL:
-                with_cd = outside.ask(name, rdtype, is_cd=True)
-                if with_cd is not None and with_cd.rcode == codes.NOERROR:
-                    return Sight(serial, "failed", f"{at}: SERVFAIL, with CD data: {_ede(message)}")
-                return Sight(serial, "pending", f"{at}: SERVFAIL, with CD too: not validation")
-            if not message.flags & codes.AD:
-                return Sight(serial, "pending", f"{at}: no AD; is the DS at the parent?")
-            if rdtype == codes.SOA:
-                seen = [r.rdata[-20:-16] for r in message.answer if r.rdtype == codes.SOA]
-                if seen != [serial.to_bytes(4, "big")]:
-                    return Sight(serial, "pending", f"{at}: an older version is cached")
+            sight = _look_at(outside, zone, (name, rdtype), f"{told} at {resolver.address}")
+            if sight is not None:
+                return sight
     return Sight(serial, "verified")
+
+
+def _look_at(outside: Outside, zone: Zone, question: tuple[bytes, int], at: str) -> Sight | None:
+    """Look at one RRset through one resolver; None where all is well."""
+    serial = zone.serial
+    message = outside.ask(*question, is_cd=False)
+    if message is None:
+        return Sight(serial, "pending", f"{at}: no answer")
+    ours = outside.verdict(*question)
+    if message.rcode == codes.SERVFAIL:
+        if ours is not None and ours[1].rcode == codes.NOERROR:
+            why = _ede(message) or ours[0].reason
+            return Sight(serial, "failed", f"{at}: SERVFAIL, with CD data: {why}")
+        return Sight(serial, "pending", f"{at}: SERVFAIL, with CD too: not validation")
+    if question[1] == codes.SOA:
+        seen = [r.rdata[-20:-16] for r in message.answer if r.rdtype == codes.SOA]
+        if seen != [serial.to_bytes(4, "big")]:
+            return Sight(serial, "pending", f"{at}: an older version is cached")
+    if ours is not None and ours[0].state == Validation.BOGUS:
+        return Sight(serial, "failed", f"{at}: bogus to us: {ours[0].reason}")
+    if not message.flags & codes.AD:
+        return Sight(serial, "pending", f"{at}: no AD; is the DS at the parent?")
+    return None
 
 
 def _samples(zone: Zone) -> list[tuple[bytes, int]]:

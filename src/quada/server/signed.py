@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 import quada.wire.names as names
+from quada.resolver.anchors import read_anchors, root_anchors
+from quada.server.alarm import Alarm
 from quada.server.outside import Sight, look_outside
 from quada.server.parents import look
 from quada.server.plan import read_address
 from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore
-from quada.wire.ask import Endpoint
-from quada.wire.faults import Fault
+from quada.wire.ask import Endpoint, Transport
+from quada.wire.faults import DataFault, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from quada.zones.online import OnlineKeys
 
 log = structlog.get_logger()
+_LOOPBACK: Final = {"::": "::1", "0.0.0.0": "127.0.0.1"}
 
 
 class SignedZones:
@@ -41,6 +45,7 @@ class SignedZones:
         self._desk: SigningDesk | None = None
         self._parent: dict[str, str] = {}
         self._outside: dict[bytes, Sight] = {}
+        self._alarm = Alarm(plan)
 
     def publish(self, content: Zone) -> Zone:
         """Give the version to serve for new content. Raises: DataFault where the gate refuses."""
@@ -98,22 +103,67 @@ class SignedZones:
 
     async def look_outside(self) -> None:
         """See each secured version through validating resolvers, until they have verified it."""
-        desk = self._open()
-        texts = self._plan.settings.dnssec.verify_with
-        if desk is None or not texts:
+        desk, resolvers = self._open(), self._validating()
+        if desk is None or not resolvers:
             return
-        addresses = [read_address(text) for text in texts]
-        resolvers = [Endpoint(address.host, address.port) for address in addresses]
         for version in desk.secured():
-            last = self._outside.get(version.origin)
+            origin = version.origin
+            last = self._outside.get(origin)
             if last is not None and last.serial == version.serial and last.state == "verified":
                 continue
-            sight = await asyncio.to_thread(look_outside, version, resolvers)
-            self._outside[version.origin] = sight
+            sight = await asyncio.to_thread(look_outside, version, resolvers, self._anchors())
+            self._outside[origin] = sight
             if sight != last:
                 tell = log.error if sight.state == "failed" else log.info
-                zone = names.to_text(version.origin)
-                tell("seen from outside", zone=zone, **sight._asdict())
+                tell("seen from outside", zone=names.to_text(origin), **sight._asdict())
+            if sight.state == "verified":
+                desk.found_good(origin, sight.serial)
+                self._alarm.over(origin)
+            elif sight.state == "failed" and sight == last:  # twice: not a moment's trouble
+                await self._failed(desk, origin, sight)
+
+    async def _failed(self, desk: SigningDesk, origin: bytes, sight: Sight) -> None:
+        """Raise an alert, and by policy serve again what last validated."""
+        made, done = None, "the last good version is not known: nothing is rolled back"
+        if self._plan.settings.dnssec.on_failure == "alert":
+            done = "nothing is rolled back (dnssec.on_failure)"
+        else:
+            try:
+                made = await asyncio.to_thread(
+                    desk.roll_back, origin, sight.serial, int(time.time())
+                )
+            except Fault as fault:
+                done = f"it cannot be rolled back: {fault}"
+        if made is not None:
+            self._serve(made.version)
+            done = f"serial {made.version.serial} serves the last good version again"
+            log.error("rolled back", zone=names.to_text(origin), why=sight.why, now=done)
+        self._alarm.raised(origin, sight, done)
+
+    def _validating(self) -> list[Endpoint]:
+        """Give the resolvers to look through: those of the settings, and our own role."""
+        if "authority" not in self._plan.roles:
+            return []
+        texts = self._plan.settings.dnssec.verify_with
+        found = [read_address(text) for text in texts]
+        if self._plan.settings.resolver.dnssec:
+            own = [
+                listen.address
+                for listen in self._plan.resolver_listen
+                if listen.transport is Transport.UDP and listen.address.port
+            ]
+            found += [one._replace(host=_LOOPBACK.get(one.host, one.host)) for one in own[:1]]
+        return [Endpoint(address.host, address.port) for address in dict.fromkeys(found)]
+
+    def _anchors(self) -> dict[bytes, tuple[bytes, ...]]:
+        settings = self._plan.settings
+        file = settings.dnssec.trust_anchor or settings.resolver.trust_anchor
+        if not file:
+            return root_anchors()
+        try:
+            return read_anchors(Path(file).read_text(), file)
+        except OSError as error:
+            raise DataFault(f"cannot read it: {error.strerror}", place=file) from error
 
     def status(self) -> list[dict[str, Any]]:
         """Tell of each signed zone, for status."""

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 BATCH: Final = 512  # our choice: RRsets a thread signs or verifies at a time
 REFRESH_MAX: Final = 20_000  # our choice: signatures made anew in one round, half a second's work
 SLACK_S: Final = 4 * 3600  # our choice: a large zone is refreshed six times a day, not always
+HALT_S: Final = 3600  # our choice: after a rollback no key step is tried for an hour
 JUMP_S: Final = 300  # our choice: a clock that moves this much by itself is not believed
 MAX_SERIAL_STEP: Final = 1 << 31
 
@@ -65,6 +66,15 @@ class Made(NamedTuple):
     steps: list[Step]
 
 
+class Good(NamedTuple):
+    """What a version that validated outside was made of."""
+
+    content: Zone
+    state: State
+    keys: dict[KeyId, Any]
+    serial: int
+
+
 class SigningDesk:
     """Signs the zones that the store has keys for. Threads wait for each other."""
 
@@ -75,6 +85,9 @@ class SigningDesk:
         self._signings: dict[bytes, Signing] = {}
         self._passed: dict[bytes, Zone] = {}
         self._held: dict[bytes, list[Step]] = {}
+        self._used: dict[bytes, Good] = {}
+        self._good: dict[bytes, Good] = {}
+        self._halted: dict[bytes, int] = {}
         self._signals = Signals()
         self._signalled: dict[bytes, tuple[Record, ...]] = {}
         self._clock: tuple[float, float] | None = None
@@ -161,6 +174,36 @@ class SigningDesk:
             log.info("parent seen", zone=names.to_text(origin), ds=sorted(tag for _, tag in ids))
         return ""
 
+    def found_good(self, origin: bytes, serial: int) -> None:
+        """Remember what a version was made of that validated from outside."""
+        used = self._used.get(origin)
+        if used is not None and used.serial == serial:
+            self._good[origin] = used
+
+    def roll_back(self, origin: bytes, serial: int, now_s: int) -> Made | None:
+        """Serve again what last validated from outside: content and keys, under a new serial.
+
+        What went wrong since is forgotten, beliefs about the parent's DS included: they may be what
+        was wrong. None where nothing else is known to be good, or the version serves no more.
+        Raises: DataFault where the gate refuses it.
+        """
+        with self._lock:
+            good, used, signed = self._good.get(origin), self._used.get(origin), None
+            if good is not None and used is not None and used.serial == serial != good.serial:
+                signed = self._store.load(origin)
+            if good is None or signed is None:
+                return None
+            before = self._passed.pop(origin)
+            self._halted[origin] = now_s + HALT_S
+            back = signed._replace(state=good.state, keys={**signed.keys, **good.keys})
+            try:
+                made = self._make(back, good.content, now_s, is_new=True)
+            except DataFault:
+                self._passed[origin] = before
+                raise
+            self._content[origin] = good.content
+            return made
+
     def secured(self) -> list[Zone]:
         """Give the versions that serve and whose parent has DS: the world validates them."""
         out = []
@@ -221,13 +264,18 @@ class SigningDesk:
             self._store.remove(origin)  # taken back to unsigned, and nobody remembers otherwise
             return None
         is_pruned = state.rings != signed.state.rings
-        state, keys = _with_due_keys(signed, state, now_s)
+        is_halted = now_s < self._halted.get(origin, 0)
+        keys = dict(signed.keys)
+        if not is_halted:
+            state, keys = _with_due_keys(signed, state, now_s)
         ahead, rolling = signed.presigned, policy.rollover
 
         def objection(state: State) -> str:
             return unsigned_ahead(state, keys, rolling, origin, ahead, now_s)
 
-        state, steps = rollover.advance(state, rolling, max_ttl_s, now_s, objection=objection)
+        steps: list[Step] = []
+        if not is_halted:
+            state, steps = rollover.advance(state, rolling, max_ttl_s, now_s, objection=objection)
         self._held[origin] = [step for step in steps if step.at_s is None]
         taken = [step for step in steps if step.at_s is not None]
         last = self._signings.get(origin)
@@ -261,6 +309,7 @@ class SigningDesk:
         self._is_resumed.add(origin)
         self._passed[origin] = version
         self._signalled[origin] = signals
+        self._used[origin] = Good(content, state, keys, unsigned.serial)
         self._announce(content, state, key_setting)
         if signing is not None:
             self._signings[origin] = signing

@@ -225,3 +225,16 @@ def test_a_child_is_signalled_where_its_servers_are_named_until_its_parent_has_d
         for version, _ in desk.tick(now_s, float(now_s)):
             served = version if version.origin == operator else served
     assert signal not in served.nodes
+
+
+def test_what_was_found_good_outside_can_be_gone_back_to(desk, make_zone, content):
+    good = desk.publish(content, NOW_S)
+    assert desk.roll_back(ORIGIN, good.serial, NOW_S) is None
+    desk.found_good(ORIGIN, good.serial)
+    assert desk.roll_back(ORIGIN, good.serial, NOW_S) is None  # it is what serves
+    bad = desk.publish(make_zone(TEXT.replace("db8::1", "db8::bad"), "example."), NOW_S + 10)
+    assert desk.roll_back(ORIGIN, good.serial, NOW_S + 20) is None  # which serves no more
+    made = desk.roll_back(ORIGIN, bad.serial, NOW_S + 20)
+    assert made.version.serial == bad.serial + 1
+    assert made.version.rrset(WWW, codes.AAAA) == good.rrset(WWW, codes.AAAA)
+    assert desk.tick(NOW_S + 30, NOW_S + 30.0) == []
