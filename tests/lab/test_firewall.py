@@ -1,5 +1,6 @@
 """The rules we print, loaded into a namespace: what is configured is let in, and nothing else."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from quada.store.accounts import FILE, Accounts
 
 pytestmark = pytest.mark.lab
 
@@ -90,8 +93,6 @@ def pair():
 
 
 def test_the_rules_let_in_exactly_what_is_configured(pair, tmp_path: Path) -> None:
-    import json
-
     ours, theirs = pair
     config = tmp_path / "quada.toml"
     config.write_text(
@@ -132,3 +133,97 @@ def test_the_rules_let_in_exactly_what_is_configured(pair, tmp_path: Path) -> No
         f"{six} udp 53", f"{six} tcp 53", f"{four} udp 53", f"{four} tcp 53",
         f"{six} tcp 853", f"{six} tcp 8080",
     }  # fmt: skip
+
+
+def nft(namespace: str, *words: str, text: str = "") -> None:
+    subprocess.run(
+        ["ip", "netns", "exec", namespace, "nft", *words], input=text or None, text=True, check=True
+    )
+
+
+def test_an_agent_outside_finds_the_hole_and_the_block(pair, tmp_path: Path) -> None:
+    ours, theirs = pair
+    six, four = "2001:db8:f::1", "192.0.2.101"
+    state = tmp_path / "state"
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        f'version = 1\n[authority]\nlisten = ["[{six}]:53", "{four}:53"]\nlisten_tls = ["[{six}]:853"]\n'
+        f'listen_quic = ["[{six}]:853"]\n[tls]\nnames = ["{six}"]\n'
+        f'[api]\nlisten = ["[{six}]:8443"]\ntls = true\n[server]\nstate_dir = "{state}"\nworkers = 1\n'
+    )
+    accounts = Accounts.open(state / FILE)
+    accounts.add_user("nobody", ("read",), 1)  # so that no first link is printed
+    for name, scope in (("admin", "admin"), ("outside", "agent")):
+        (tmp_path / f"{name}.token").write_text(accounts.add_token(name, (scope,), 1))
+    accounts.close()
+    quada = [sys.executable, "-m", "quada"]
+    rules = subprocess.run([*quada, "firewall", "--config", str(config), "--default-drop"],
+                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    nft(ours, "-f", "-", text=rules)
+    there = ["--server", f"https://[{six}]:8443", "--ca-file", str(state / "tls" / "chain.pem")]
+    running = []
+
+    def start(namespace: str, *command: str) -> None:
+        with (tmp_path / f"log{len(running)}").open("wb") as log:
+            running.append(
+                subprocess.Popen(
+                    ["ip", "netns", "exec", namespace, *command], stdout=log, stderr=log
+                )
+            )
+
+    def verify() -> dict[str, set[str]]:
+        """Give the doors that are wrong, by code; the server is asked from its own namespace."""
+        said = subprocess.run(
+            ["ip", "netns", "exec", ours, *quada, "firewall", "verify", "--config", str(config), "--address", six,
+             "--address", four, "--from", "outside", "--closed", "9999", "--json", *there,
+             "--token-file", str(tmp_path / "admin.token")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        told = json.loads(said.stdout)
+        if "findings" not in told:
+            return {"fault": {str(told)}}
+        bad: dict[str, set[str]] = {}
+        for one in told["findings"]:
+            if one["verdict"] != "PASS":
+                bad.setdefault(one["code"], set()).add(one["subject"])
+        return bad
+
+    try:
+        start(ours, *quada, "serve", "--role", "authority", "--config", str(config))
+        start(ours, sys.executable, "-c", LISTEN, "9999")
+        deadline = time.monotonic() + 60
+        while not (state / "tls" / "chain.pem").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        start(theirs, *quada, "agent", *there, "--token-file", str(tmp_path / "outside.token"), "--lab",
+              *(f"--port={port}" for port in (53, 80, 443, 853, 5380, 8053, 8080, 8443, 9153, 9999)))  # fmt: skip
+        while (bad := verify()) and "fault" in bad:
+            assert time.monotonic() < deadline, bad
+            time.sleep(0.3)
+        assert bad == {}
+        nft(
+            ours,
+            "insert",
+            "rule",
+            "inet",
+            "quada",
+            "input",
+            "ip6",
+            "daddr",
+            six,
+            "tcp",
+            "dport",
+            "853",
+            "drop",
+        )
+        nft(ours, "insert", "rule", "inet", "quada", "input", "meta", "nfproto", "ipv6", "tcp", "dport",
+            "{ 9153, 9999 }", "accept")  # fmt: skip
+        assert verify() == {
+            "firewall-blocks": {f"{six} tcp 853"}, "firewall-hole": {f"{six} tcp 9999"},
+            "firewall-lets-through": {f"{six} tcp 9153"},
+        }  # fmt: skip
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(20)

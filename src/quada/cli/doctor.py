@@ -6,16 +6,15 @@ import asyncio
 import html
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import typer.core
 
 from quada.api.data import judged_data
 from quada.cli.elsewhere import LOCAL, Elsewhere, matrix_data, print_matrix, read_secret
 from quada.cli.judged import junit, print_judged, read_profile
 from quada.cli.link import link
-from quada.cli.output import FOUND, faults_exit, print_json
+from quada.cli.output import FOUND, faults_exit, print_json, with_default
 from quada.cli.resolvers import resolver
 from quada.doctor import Graph, Observation, Observer, Verdict, judge
 from quada.doctor.findings import RULES, profiled, reference
@@ -33,24 +32,12 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    group = typer.Typer(cls=_DomainFirst, help="Is a domain, or a link, well over IPv6?")
-    group.command(_DomainFirst.DEFAULT)(doctor)
+    group = typer.Typer(cls=with_default("domain"), help="Is a domain, or a link, well over IPv6?")
+    group.command("domain")(doctor)
     group.command("link")(link)
     group.command("resolver")(resolver)
     app.add_typer(group, name="doctor")
     app.command("shadow")(shadow)
-
-
-class _DomainFirst(typer.core.TyperGroup):
-    """`quada doctor NAME` beside `quada doctor link eth0`: what names no verb is a domain."""
-
-    DEFAULT: ClassVar[str] = "domain"
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the verb that everybody means before what has none."""
-        if not args or args[0] not in self.commands:
-            args = [self.DEFAULT, *args]
-        return super().parse_args(ctx, args)
 
 
 def doctor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
@@ -33,7 +34,10 @@ class Elsewhere:
     """The agents of a server, as whoever asks them sees them. Raises: ReachFault, PeerFault."""
 
     def __init__(self, url: str, token: str, ca_file: str = "") -> None:
-        verify: Any = ca_file or True
+        try:
+            verify = ssl.create_default_context(cafile=ca_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigFault(f"it cannot be read: {error}", place=ca_file) from error
         self._url = check_server(url)
         self._http = httpx.Client(
             base_url=f"{self._url}/quada/v1", verify=verify, timeout=_WAIT_S, trust_env=False,

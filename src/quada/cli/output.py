@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
+import typer.core
 
 import quada.wire.names as names
 from quada.wire.faults import DataFault, Fault
@@ -73,3 +74,15 @@ def zone_name(text: str) -> bytes:
 def printable(text: str) -> str:
     """Make text that strangers chose harmless to a terminal."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def with_default(verb: str) -> type[typer.core.TyperGroup]:
+    """Make a group of verbs in which what names none means one: `quada doctor example.com`."""
+
+    class Group(typer.core.TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if not args or args[0] not in self.commands:
+                args = [verb, *args]
+            return super().parse_args(ctx, args)
+
+    return Group

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -75,7 +76,10 @@ class Agent:
     async def run(self) -> None:
         """Call in again and again. Raises: PeerFault where the server takes the token for void."""
         failures = 0
-        verify: Any = self._wish.ca_file or True
+        try:
+            verify = ssl.create_default_context(cafile=self._wish.ca_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigFault(f"it cannot be read: {error}", place=self._wish.ca_file) from error
         async with httpx.AsyncClient(
             base_url=check_server(self._wish.server), verify=verify, timeout=_POLL_S,
             trust_env=False, headers={"Authorization": f"Bearer {self._wish.token}"},

@@ -12,7 +12,7 @@ import h11
 
 from quada import __version__
 from quada.transport.fetch import HEADER_OCTETS_MAX, exchange
-from quada.wire.call import Call, Called, CallKind
+from quada.wire.call import REFUSED, Call, Called, CallKind
 
 _BODY_OCTETS: Final = 16_384
 _GREETING_OCTETS: Final = 1_024
@@ -62,6 +62,8 @@ async def _once(wanted: Call, ca_file: str, *, believes: bool) -> Called:
         return ended(f"nothing within {wanted.timeout_s:.0f} s")
     except ssl.SSLCertVerificationError as error:
         return ended(error.verify_message, certificate_fault=error.verify_message or "not believed")
+    except ConnectionRefusedError:
+        return ended(REFUSED)
     except h11.ProtocolError as error:
         stage = "protocol"
         return ended(str(error))

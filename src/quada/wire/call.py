@@ -7,7 +7,10 @@ Calls, `transport` or an agent performs them, and neither knows the other.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+REFUSED: Final = "refused"
+"""Why a dial failed where the host said that nobody listens: it was let through so far."""
 
 
 class CallKind(StrEnum):
