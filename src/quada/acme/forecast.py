@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from quada.acme.challenges import caa_levels
+from quada.acme.perspectives import WANTED, allowed_failures
 from quada.acme.validate import (
     Answer,
     Ask,
@@ -45,6 +46,42 @@ class Forecast(NamedTuple):
     verdicts: dict[str, Verdict]
     addresses: dict[str, Fetched | Failed]
     findings: tuple[Finding, ...]
+    perspectives: dict[str, Verdict] = {}  # noqa: RUF012
+
+
+def with_perspectives(made: Forecast, remote: dict[str, Verdict], *, has_token: bool) -> Forecast:
+    """Add what other places of the network came to, and whether they agree.
+
+    Without a token the page is not to be found anywhere: then places are compared by where their
+    last request ended.
+    """
+    local = made.verdicts[Mode.REPLAY.value]
+    if has_token:
+        failed = [name for name, verdict in remote.items() if verdict.problem is not None]
+        if local.problem is not None:
+            failed = []  # Boulder asks no others then
+    else:
+        failed = [name for name, verdict in remote.items() if _place(verdict) != _place(local)]
+    allowed = allowed_failures(len(remote))
+    few = f"; Let's Encrypt asks {WANTED} or more" if len(remote) < WANTED else ""
+    words = f"{len(remote) - len(failed)} of {len(remote)} other perspectives agree{few}"
+    fix = "look for filters by country or network, and for routes that one of them lacks"
+    if failed:
+        verdict = "FAIL" if len(failed) > allowed else "WARN"
+        words += f"; {', '.join(failed)}: not"
+        found = Finding("perspectives-differ", verdict, words, fix)
+    else:
+        found = Finding("perspectives-differ", "PASS", words)
+    return made._replace(findings=(*made.findings, found), perspectives=remote)
+
+
+def _place(verdict: Verdict) -> tuple[str, str, int | str]:
+    """Where a validation ended: the last request's URL and address, and what came of it."""
+    if not verdict.hops:
+        return "", "", verdict.problem.kind if verdict.problem else ""
+    last = verdict.hops[-1]
+    status = last.outcome.status if isinstance(last.outcome, Fetched) else ""
+    return last.url, last.address, status
 
 
 def forecast(

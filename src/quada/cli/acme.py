@@ -11,17 +11,20 @@ import typer
 
 from quada import __version__
 from quada.acme.challenges import KINDS
-from quada.acme.forecast import Finding, Forecast, forecast
+from quada.acme.forecast import Finding, Forecast, forecast, with_perspectives
 from quada.acme.preflight import preflight
 from quada.acme.signed import unbase64
-from quada.acme.validate import Failed, Fetched, Mode, Shook
+from quada.acme.validate import Failed, Fetched, Mode, Shook, http_01
+from quada.cli.elsewhere import Elsewhere, read_secret
 from quada.cli.output import FOUND, faults_exit, print_json, printable
+from quada.server.perspectives import FromAgent, read_perspectives
 from quada.server.plan import read_address
-from quada.server.validating import Validating, is_reserved
+from quada.server.validating import Validating, is_reserved, run
 from quada.wire.faults import ConfigFault, MalformedMessage
 
 if TYPE_CHECKING:
-    from quada.acme.validate import Hop
+    from quada.acme.validate import Hop, Verdict
+    from quada.server.validating import Performer
 
 app = typer.Typer(help="Certificates: what a CA would see.", no_args_is_help=True)
 _AGENT: Final = f"quada/{__version__} (rehearsal of an ACME validation)"
@@ -47,6 +50,13 @@ def check(
     ] = None,
     http_port: Annotated[int, typer.Option(help="Dial this instead of 80, in a lab.")] = 80,
     https_port: Annotated[int, typer.Option(help="Dial this instead of 443, in a lab.")] = 443,
+    server: Annotated[
+        str, typer.Option(help="URL of a quada server: its agents are perspectives of http-01.")
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with a token of the scope `admin` there.")
+    ] = None,
+    ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
     lab: Annotated[bool, typer.Option("--lab", help="Reserved addresses are well here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -66,7 +76,7 @@ def check(
             )
         if challenge != "http-01":
             steps_of = preflight(challenge, wanted, issuer=issuer, is_reserved=dialled, ports=ports)
-            found = asyncio.run(driver.run(steps_of))
+            found = asyncio.run(run(steps_of, driver))
             if as_json:
                 print_json({"name": wanted, "findings": [one._asdict() for one in found]})
             else:
@@ -82,7 +92,17 @@ def check(
             steps = forecast(
                 wanted, token, key, issuer=issuer, is_reserved=dialled, ports=ports,
             )  # fmt: skip
-            made = asyncio.run(driver.run(steps))
+            made = asyncio.run(run(steps, driver))
+            remote = {}
+            if server:
+                elsewhere = Elsewhere(server, read_secret(token_file), ca_file)
+                for point in elsewhere.names():
+                    steps_there = http_01(
+                        wanted, token, key, mode=Mode.REPLAY, is_reserved=dialled, ports=ports
+                    )
+                    there = FromAgent(driver, elsewhere.hands(point))
+                    remote[point] = asyncio.run(run(steps_there, there))
+                made = with_perspectives(made, remote, has_token=bool(key))
         finally:
             if placed is not None:
                 placed.unlink(missing_ok=True)
@@ -111,6 +131,14 @@ def ca(
         list[str] | None,
         typer.Option(help="KID=FILE: ask for an external account; the file holds its key."),
     ] = None,
+    perspective: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=ADDRESS[,ADDRESS]",
+            help="Validate from these addresses of this host too. Repeatable; Let's Encrypt has"
+            " three or more.",
+        ),
+    ] = None,
     http_port: Annotated[int, typer.Option(help="Dial this instead of 80, in a lab.")] = 80,
     https_port: Annotated[int, typer.Option(help="Dial this instead of 443, in a lab.")] = 443,
     lab: Annotated[bool, typer.Option("--lab", help="Reserved addresses are well here.")] = False,
@@ -124,13 +152,15 @@ def ca(
 
     with faults_exit():
         address = read_address(listen, 14000)
+        validating = Validating(resolver, resolve or [])
+        remote: dict[str, Performer] = dict(read_perspectives(perspective or [], validating))
         serve(
             Rehearsing(
                 address, state_dir, issuer, days, mode, {80: http_port, 443: https_port},
                 is_lab=lab, external=dict(_external(one) for one in external or []),
-                told_url=url,
+                told_url=url, perspectives=remote,
             ),
-            Validating(resolver, resolve or []),
+            validating,
             typer.echo,
         )  # fmt: skip
 
@@ -168,6 +198,7 @@ def data(made: Forecast) -> dict[str, Any]:
             }
             for mode, verdict in made.verdicts.items()
         },
+        "perspectives": {name: _end(verdict) for name, verdict in made.perspectives.items()},
         "addresses": {address: _outcome(one) for address, one in made.addresses.items()},
         "findings": [finding._asdict() for finding in made.findings],
     }
@@ -178,6 +209,14 @@ def _hop(hop: Hop) -> dict[str, Any]:
         "url": hop.url, "addresses": list(hop.addresses), "address": hop.address,
         "is_fallback": hop.is_fallback, "outcome": _outcome(hop.outcome),
     }  # fmt: skip
+
+
+def _end(verdict: Verdict) -> str:
+    """How a validation ended from one place: by its last request, or the problem before it."""
+    if verdict.hops:
+        last = verdict.hops[-1]
+        return f"{last.address}: {_outcome(last.outcome)}"
+    return verdict.problem.detail if verdict.problem else "valid"
 
 
 def _outcome(outcome: Fetched | Failed | Shook) -> str:
@@ -200,6 +239,8 @@ def _print(made: Forecast) -> None:
         typer.echo("Every address, tried by itself:")
         for address, outcome in made.addresses.items():
             typer.echo(f"  {address}: {printable(_outcome(outcome))}")
+    for name, seen in made.perspectives.items():
+        typer.echo(f"From {printable(name)}: {printable(_end(seen))}")
     _print_findings(made.findings)
 
 

@@ -18,10 +18,11 @@ from starlette.routing import Route
 
 from quada.acme.challenges import validation
 from quada.acme.issue import Issuer, make_root
+from quada.acme.perspectives import Seen, agree
 from quada.acme.rehearsal import RehearsalCa
 from quada.acme.validate import Mode
 from quada.server.sockets import bind_web
-from quada.server.validating import Validating, is_reserved
+from quada.server.validating import Validating, is_reserved, run
 from quada.transport.tls import write_pair
 from quada.wire.faults import ConfigFault, ReachFault
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from quada.acme.rehearsal import Work
+    from quada.acme.validate import Verdict
     from quada.server.plan import Address
+    from quada.server.validating import Performer
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BODY_OCTETS_MAX: Final = 65_536
@@ -54,6 +57,7 @@ class Rehearsing(NamedTuple):
     is_lab: bool = False
     external: dict[str, bytes] = {}  # noqa: RUF012
     told_url: str = ""
+    perspectives: dict[str, Performer] = {}  # noqa: RUF012
 
     @property
     def url(self) -> str:
@@ -112,15 +116,24 @@ def make_app(
     running: set[asyncio.Task[None]] = set()
     root_octets = root_file.read_bytes()
 
+    async def validate(work: Work, performer: Performer) -> Verdict:
+        return await run(
+            validation(
+                work.kind, work.name, work.token, work.key_authorization,
+                issuer=wish.name, mode=wish.mode, ports=wish.ports,
+                is_reserved=(lambda _: False) if wish.is_lab else is_reserved,
+            ),
+            performer,
+        )  # fmt: skip
+
     async def settle(work: Work) -> None:
         async with gate:
-            verdict = await validating.run(
-                validation(
-                    work.kind, work.name, work.token, work.key_authorization,
-                    issuer=wish.name, mode=wish.mode, ports=wish.ports,
-                    is_reserved=(lambda _: False) if wish.is_lab else is_reserved,
+            verdict = await validate(work, validating)
+            if verdict.problem is None and wish.perspectives:  # only after the local pass
+                seen = await asyncio.gather(
+                    *(validate(work, one) for one in wish.perspectives.values())
                 )
-            )  # fmt: skip
+                verdict = agree(verdict, list(map(Seen, wish.perspectives, seen)))
         ca.settle(work.place, verdict)
         said = "valid" if verdict.problem is None else verdict.problem.kind
         why = verdict.problem.detail if verdict.problem else ""

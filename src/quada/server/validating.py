@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import dns.asyncresolver
 import dns.exception
@@ -56,29 +56,13 @@ class Validating:
             self._resolver.port = int(port) if host else 53
         self._resolver.lifetime = _LOOKUP_S
 
-    async def run(self, steps: Generator[Ask, Answer, Made]) -> Made:
-        """Run a validation to its end."""
-        try:
-            ask = next(steps)
-            while True:
-                ask = steps.send(await self._perform(ask))
-        except StopIteration as end:
-            made: Made = end.value
-            return made
-
-    async def _perform(self, ask: Ask) -> Answer:
+    async def perform(self, ask: Ask) -> Answer:
+        """Perform one step of a validation."""
         if isinstance(ask, Lookup):
             return await self._look(ask)
         if isinstance(ask, Fetch):
-            page = await fetch(
-                ask.url, ask.address, ask.port, ask.timeout_s, body_octets=BODY_OCTETS, agent=_AGENT
-            )
-            if isinstance(page, NoPage):
-                return Failed(page.stage, page.why, page.seconds)
-            return Fetched(
-                page.status, page.location, page.body, page.seconds, page.server, page.tls_version
-            )
-        return await _shake(ask)
+            return await perform_fetch(ask)
+        return await perform_handshake(ask)
 
     async def _look(self, ask: Lookup) -> Looked:
         if self._given:
@@ -110,8 +94,42 @@ def _text(item: Any) -> str:
     return str(item.to_text())
 
 
-async def _shake(ask: Handshake) -> Shook | Failed:
-    greeting = await handshake(ask.name, ask.address, ask.port, ask.timeout_s, ask.alpn)
+async def perform_fetch(ask: Fetch, source: str = "") -> Fetched | Failed:
+    """GET what is asked for, from a source address of this host."""
+    page = await fetch(
+        ask.url, ask.address, ask.port, ask.timeout_s, body_octets=BODY_OCTETS, agent=_AGENT,
+        source=source,
+    )  # fmt: skip
+    if isinstance(page, NoPage):
+        return Failed(page.stage, page.why, page.seconds)
+    return Fetched(
+        page.status, page.location, page.body, page.seconds, page.server, page.tls_version
+    )
+
+
+async def perform_handshake(ask: Handshake, source: str = "") -> Shook | Failed:
+    """Shake hands as asked for, from a source address of this host."""
+    greeting = await handshake(
+        ask.name, ask.address, ask.port, ask.timeout_s, ask.alpn, source=source
+    )
     if isinstance(greeting, NoPage):
         return Failed(greeting.stage, greeting.why, greeting.seconds)
     return Shook(greeting.certificate, greeting.alpn, greeting.tls_version, greeting.seconds)
+
+
+class Performer(Protocol):
+    """Whoever performs the steps of a validation."""
+
+    async def perform(self, ask: Ask) -> Answer:
+        """Perform one step."""
+
+
+async def run(steps: Generator[Ask, Answer, Made], performer: Performer) -> Made:
+    """Run a validation to its end."""
+    try:
+        ask = next(steps)
+        while True:
+            ask = steps.send(await performer.perform(ask))
+    except StopIteration as end:
+        made: Made = end.value
+        return made

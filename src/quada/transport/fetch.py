@@ -43,15 +43,20 @@ class Greeting(NamedTuple):
 
 
 async def handshake(
-    name: str, address: str, port: int, timeout_s: float, alpn: str
+    name: str, address: str, port: int, timeout_s: float, alpn: str, *, source: str = ""
 ) -> Greeting | NoPage:
-    """Shake hands with an address under a name, offer one protocol, and verify nothing."""
+    """Shake hands with an address under a name, offer one protocol, and verify nothing.
+
+    `source` is the address of ours to come from, empty for any.
+    """
     started = time.monotonic()
     stage = "dial"
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_connection(address, port)
+            _, writer = await asyncio.open_connection(
+                address, port, local_addr=(source, 0) if source else None
+            )
             stage = "tls"
             context = _unverified()
             context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -83,7 +88,14 @@ def _unverified() -> ssl.SSLContext:
 
 
 async def fetch(
-    url: str, address: str, port: int, timeout_s: float, *, body_octets: int, agent: str
+    url: str,
+    address: str,
+    port: int,
+    timeout_s: float,
+    *,
+    body_octets: int,
+    agent: str,
+    source: str = "",
 ) -> Page | NoPage:
     """GET a URL from an address, whatever its name resolves to; certificates are not verified."""
     started = time.monotonic()
@@ -93,7 +105,10 @@ async def fetch(
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(address, port, limit=HEADER_OCTETS_MAX)
+            reader, writer = await asyncio.open_connection(
+                address, port, limit=HEADER_OCTETS_MAX,
+                local_addr=(source, 0) if source else None,
+            )  # fmt: skip
             tls_version = ""
             if context is not None:
                 stage = "tls"
