@@ -123,6 +123,51 @@ def test_an_idle_connection_is_closed(canned, certificate) -> None:
     assert asyncio.run(run())  # the server's settings, then the end
 
 
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+def test_who_trickles_octets_is_sent_away(canned, certificate, alpn: str) -> None:
+    octets = (
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" if alpn == "h2" else b"GET /dns-query HTTP/1.1\r\nx: "
+    )
+
+    async def run() -> None:
+        trust = ssl.create_default_context(cafile=str(certificate.chain))
+        trust.set_alpn_protocols([alpn])
+        async with doh(canned, certificate, idle_s=0.3) as port:
+            reader, writer = await asyncio.open_connection("::1", port, ssl=trust)
+            ended = asyncio.create_task(reader.read())
+            for number in range(200):
+                if ended.done():
+                    break
+                writer.write(octets[number : number + 1] or b"a")
+                await asyncio.sleep(0.02)
+            assert ended.done()
+            writer.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"\x00" * 100, b"GET\r\n\r\n", b"POST /dns-query HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+     b"POST /dns-query HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+     b"GET /" + b"a" * 200_000, b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
+    ids=["nulls", "no version", "a negative length", "two lengths", "a line without end", "no chunk"],
+)  # fmt: skip
+def test_what_is_not_http1_ends_the_connection(canned, certificate, octets: bytes) -> None:
+    async def run() -> bytes:
+        trust = ssl.create_default_context(cafile=str(certificate.chain))
+        trust.set_alpn_protocols(["http/1.1"])
+        async with doh(canned, certificate) as port:
+            reader, writer = await asyncio.open_connection("::1", port, ssl=trust)
+            writer.write(octets)
+            rest = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            return rest
+
+    assert asyncio.run(run()).startswith((b"HTTP/1.1 4", b""))
+    assert canned.seen == []
+
+
 def test_rapid_resets_end_the_connection(canned, certificate) -> None:
     async def run() -> None:
         trust = ssl.create_default_context(cafile=str(certificate.chain))

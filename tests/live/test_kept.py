@@ -1,6 +1,8 @@
 """Asks over DoH and DoQ: connections that are kept, and servers that behave badly."""
 
 import asyncio
+import datetime
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,7 +17,7 @@ from quada.transport.doq import serve_doq
 from quada.transport.guests import Guests, StreamLimits
 from quada.transport.https import DohConnection
 from quada.transport.kept import KeptClient
-from quada.transport.tls import ALPN_DOH, Certificate
+from quada.transport.tls import ALPN_DOH, Certificate, make_certificate
 from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Silence, Transport, read_endpoint
 from quic_client import listening
 
@@ -116,8 +118,6 @@ def test_a_server_that_comes_back_is_asked_again(canned, certificate, kind: Tran
                 ssl=certificate.context(*ALPN_DOH),
             )
         else:
-            import socket
-
             sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
             sock.bind(("::1", port))
             server = await serve_doq(sock, certificate, canned, Guests(StreamLimits()))
@@ -270,3 +270,64 @@ def test_a_server_reads_back_as_it_was_written(text: str) -> None:
 def test_what_is_no_server_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         read_endpoint(text)
+
+
+@pytest.mark.parametrize("kind", [Transport.DOT, Transport.DOH, Transport.DOQ])
+def test_an_expired_certificate_is_told_as_such(canned, tmp_path, kind: Transport) -> None:
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=60)
+    make_certificate(chain, key, [NAME], then)
+    certificate = Certificate(chain, key)
+    assert certificate.is_demo()
+    assert "expired on" in certificate.out_of_time(datetime.datetime.now(datetime.UTC))
+    assert "not valid before" in certificate.out_of_time(then - datetime.timedelta(days=1))
+
+    async def run() -> Outcome:
+        client = KeptClient(str(chain))
+        if kind is Transport.DOT:
+            server = await asyncio.get_running_loop().create_server(
+                asyncio.Protocol, "::1", 0, ssl=certificate.context("dot")
+            )
+            async with server:
+                return await client.perform(ask(endpoint(kind, server.sockets[0].getsockname()[1])))
+        async with serving(kind, canned, certificate) as port:
+            found = await client.perform(ask(endpoint(kind, port)))
+            await asyncio.sleep(0.05)
+        return found
+
+    outcome = asyncio.run(run())
+    assert isinstance(outcome, NoReply)
+    assert outcome.why is Silence.TLS
+    assert "expired" in outcome.detail or "no longer valid" in outcome.detail
+    assert canned.seen == []
+
+
+@pytest.mark.parametrize("kind", [Transport.DOH, Transport.DOQ])
+def test_a_listener_for_ipv4_alone_refuses_ipv6_and_answers_ipv4(
+    canned, certificate, kind: Transport
+) -> None:
+    async def run() -> tuple[Outcome, Outcome]:
+        client = KeptClient(str(certificate.chain))
+        guests = Guests(StreamLimits())
+        if kind is Transport.DOH:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: DohConnection(canned, guests), "127.0.0.1", 0,
+                ssl=certificate.context(*ALPN_DOH),
+            )  # fmt: skip
+            port = server.sockets[0].getsockname()[1]
+        else:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+            server = await serve_doq(sock, certificate, canned, guests)
+        six = await client.perform(ask(endpoint(kind, port)))
+        four = await client.perform(ask(Endpoint("127.0.0.1", port, kind, NAME)))
+        client.close()
+        await asyncio.sleep(0.05)
+        server.close()
+        return six, four
+
+    six, four = asyncio.run(run())
+    assert isinstance(six, NoReply)
+    assert six.why is Silence.REFUSED
+    assert isinstance(four, Reply)

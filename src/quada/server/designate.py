@@ -69,6 +69,23 @@ def ways(plan: Plan) -> Iterator[Way]:
             yield Way(priority, f"{name}.", alpn, listen.address.port, tuple(addresses))
 
 
+def told(plan: Plan) -> list[str]:
+    """Give the names and addresses that clients expect in the certificate.
+
+    Beside `tls.names`: where DDR sends them, and the plain addresses that they ask for it at, which
+    they look for before they believe it (RFC 9462 4.2).
+    """
+    found = list(plan.settings.tls.names)
+    for way in ways(plan):
+        found += way.addresses
+        found += [
+            listen.address.host.partition("%")[0]
+            for listen in plan.resolver_listen
+            if listen.transport is Transport.UDP and listen.address.host not in _EVERYWHERE
+        ]
+    return list(dict.fromkeys(found))
+
+
 def designation(plan: Plan) -> Zone:
     """Make `resolver.arpa`: where this resolver is reached encrypted, and what it can do.
 

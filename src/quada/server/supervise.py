@@ -42,7 +42,7 @@ from quada.server.deliver import (
     ZoneNotified,
     apply_delivery,
 )
-from quada.server.designate import designation
+from quada.server.designate import designation, told
 from quada.server.lookups import Lookups
 from quada.server.notify import Notifier
 from quada.server.plan import Address, Listen
@@ -433,17 +433,22 @@ class Supervisor:
         from datetime import UTC, datetime
         from pathlib import Path
 
-        tls = self._plan.settings.tls
-        if tls.certificate:
-            found = Certificate(Path(tls.certificate), Path(tls.key))
-            for name in found.lacks(tls.names):
-                log.warning("the certificate does not cover what clients are told", name=name,
-                            certificate=tls.certificate)  # fmt: skip
-            return found
+        tls, wanted, now = self._plan.settings.tls, told(self._plan), datetime.now(UTC)
         chain, key = self._plan.certificate_files
-        if not (chain.exists() and key.exists()):
-            make_certificate(chain, key, tls.names or ("localhost", "::1"), datetime.now(UTC))
-        return Certificate(chain, key)
+        if tls.certificate:
+            chain, key = Path(tls.certificate), Path(tls.key)
+        elif not (chain.exists() and key.exists()):
+            make_certificate(chain, key, wanted or ("localhost", "::1"), now)
+        found = Certificate(chain, key)
+        if not tls.certificate and found.is_demo() and found.out_of_time(now):
+            make_certificate(chain, key, wanted or ("localhost", "::1"), now)
+            found = Certificate(chain, key)
+        for name in found.lacks(wanted):
+            log.warning("the certificate does not cover what clients are told", name=name,
+                        certificate=str(chain), remedy="clients will refuse it")  # fmt: skip
+        if fault := found.out_of_time(now):
+            log.warning("clients will refuse the certificate", certificate=str(chain), why=fault)
+        return found
 
 
 def _listen_text(listen: Listen) -> str:

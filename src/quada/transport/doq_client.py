@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from quada.wire.ask import Endpoint
 
 _MESSAGE_OCTETS = 2 + 65535
+logging.getLogger("quic").setLevel(logging.CRITICAL)  # what went wrong is told by the outcome
 _CRYPTO_ERRORS = range(0x100, 0x200)  # RFC 9000 20.1: 0x100 and the TLS alert
 _CANCELLED = 0x3  # DOQ_REQUEST_CANCELLED (RFC 9250 4.3)
 

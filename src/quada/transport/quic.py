@@ -7,6 +7,7 @@ kind, a new one for each that closed) and by what a stream may carry, which is c
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from quada.transport.tls import Certificate
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+# aioquic warns of every connection that ends with an error: clients would fill our log.
+logging.getLogger("quic").setLevel(logging.CRITICAL)
 _TICKETS_MAX: Final = 10_000  # our choice because a ticket is kept until used or pushed out
 _WINDOW_OCTETS: Final = 1 << 18  # our choice: what a connection may have unread
 _STREAM_OCTETS: Final = 1 << 16  # our choice: what a stream may have unread; it grows as it is read

@@ -30,6 +30,7 @@ _LOOK_S: Final = 2.0  # our choice: between looks at the files
 ALPN_DOT: Final = "dot"  # RFC 7858 3.1, IANA ALPN registry
 ALPN_DOH: Final = ("h2", "http/1.1")  # RFC 8484 5.2 recommends HTTP/2
 ALPN_DOQ: Final = "doq"  # RFC 9250 4.1.1
+_DEMO: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "quada demo")])
 _DEMO_DAYS: Final = 30  # our choice because a demo's certificate should not be relied on
 
 
@@ -68,6 +69,20 @@ class Certificate:
         """Give those of the names and addresses clients are told that the leaf is not good for."""
         leaf = x509.load_pem_x509_certificates(self.chain.read_bytes())[0]
         return uncovered(leaf, told)
+
+    def out_of_time(self, now: datetime.datetime) -> str:
+        """Say in words that the leaf is not valid at a time; "" where it is."""
+        leaf = self.leaf()
+        if now >= leaf.not_valid_after_utc:
+            return f"expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        if now < leaf.not_valid_before_utc:
+            return f"not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        return ""
+
+    def is_demo(self) -> bool:
+        """Whether it was made by `make_certificate`."""
+        leaf = self.leaf()
+        return leaf.subject == leaf.issuer == _DEMO
 
     def has_changed(self) -> bool:
         """Tell whether the files are newer than what was loaded."""
@@ -151,11 +166,10 @@ def make_certificate(chain: Path, key: Path, told: Iterable[str], now: datetime.
             names.append(x509.IPAddress(ipaddress.ip_address(one)))
         except ValueError:
             names.append(x509.DNSName(one.rstrip(".")))
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "quada demo")])
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
+        .subject_name(_DEMO)
+        .issuer_name(_DEMO)
         .public_key(secret.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
