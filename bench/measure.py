@@ -133,7 +133,7 @@ def free_port() -> int:
 
 def _answers(port: int) -> bool:
     """Ask for the apex's SOA over TCP: loaded is when that is NOERROR."""
-    message = bytes.fromhex("0001000000010000000000000765 78616d706c6503636f6d0000060001")
+    message = bytes.fromhex("0001010000010000000000000765 78616d706c6503636f6d0000060001")
     try:
         with socket.create_connection(("::1", port), timeout=2) as sock:
             sock.sendall(len(message).to_bytes(2, "big") + message)
