@@ -13,8 +13,8 @@ import httpx
 
 from quada.api.http import make_app
 from quada.api.operations import Operations
-from quada.console.pages import add_console
 from quada.console.session import COOKIE
+from quada.console.site import add_console
 from quada.store.accounts import Accounts
 from quada.store.alerts import AlertStore
 from quada.store.zones import Author, ZoneStore

@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from oidc_provider import CLIENT, SECRET, Provider
 from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import AlertStore
 from quada.store.zones import Author, ZoneStore
@@ -346,6 +347,37 @@ def test_health_tells_a_signed_zones_keys_and_what_comes_next(page: Page, web, u
     assert "ask the parent for DS" in page.locator("ol.steps li").first.inner_text()
     keep(page, "health-signed")
     assert not Axe().run(page, options={"runOnly": AXE_TAGS}).response["violations"]
+
+
+def test_somebody_comes_in_by_a_provider_of_another_site(browser: Browser, serve_web) -> None:
+    provider = Provider()
+    provider.people = {"alice": {"groups": ["dns-admins"]}, "carol": {"groups": []}}
+    web = serve_web(
+        TEXT,
+        f'[oidc]\nissuer = "{provider.issuer}"\nclient_id = "{CLIENT}"\nclient_secret = "{SECRET}"\n'
+        'grant = ["dns-admins=admin"]\ntitle = "the house"\n',
+    )
+    provider.back = f"{web.url}/login/oidc/back"
+    context = browser.new_context()
+    shown = context.new_page()
+    for who in ("carol", "alice"):
+        shown.goto(f"{web.url}/login")
+        keep(shown, "login-oidc")
+        assert not Axe().run(shown, options={"runOnly": AXE_TAGS}).response["violations"]
+        shown.get_by_role("link", name="Log in with the house").click()
+        shown.get_by_label("Who").fill(who)
+        shown.get_by_role("button", name="It is me").click()
+        if who == "carol":
+            assert "nothing here is granted" in shown.get_by_role("alert").inner_text()
+    shown.wait_for_url(f"{web.url}/")
+    shown.get_by_role("link", name="example.com.", exact=True).wait_for()
+    assert shown.locator("aside.banner").count() == 0
+    shown.goto(f"{web.url}/people")
+    shown.get_by_text("login by OpenID Connect").first.wait_for()
+    assert shown.get_by_label("New password").count() == 0
+    context.close()
+    provider.shutdown()
+    provider.server_close()
 
 
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -292,6 +292,25 @@ class ApiSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OidcSection:
+    """Logins to the console by OpenID Connect (see docs/console.md)."""
+
+    issuer: str = setting("", "The provider's issuer URL, as it calls itself; empty is off.")
+    client_id: str = setting("", "What the provider knows this console by.")
+    client_secret: str = setting("", "Its secret, if it has one; never shown or logged.")
+    ask_for: tuple[str, ...] = setting(("openid", "profile"), "Scopes to ask the provider for.")
+    name_claim: str = setting(
+        "sub", "Claim that names the user; only one that users cannot choose themselves."
+    )
+    claim: str = setting("groups", "Claim that says what a user may do.")
+    grant: tuple[str, ...] = setting(
+        (), "What a value of that claim allows, `VALUE=SCOPE`: `dns-admins=admin`."
+    )
+    title: str = setting("", "Name of the provider on the login page; empty is its host.")
+    ca_file: str = setting("", "PEM to trust for the provider's HTTPS; empty is the usual roots.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneSection:
     """One zone, `[[zone]]`."""
 
@@ -370,6 +389,7 @@ class Settings:
     store: StoreSection = field(default_factory=StoreSection)
     dnssec: DnssecSection = field(default_factory=DnssecSection)
     api: ApiSection = field(default_factory=ApiSection)
+    oidc: OidcSection = field(default_factory=OidcSection)
     zone: tuple[ZoneSection, ...] = setting((), "Zones.")
     key: tuple[KeySection, ...] = setting((), "TSIG keys.")
     pool: tuple[PoolSection, ...] = setting((), "Pools.")

@@ -12,6 +12,8 @@ from quada.api.operations import Operations
 from quada.store.accounts import SESSION_S, is_same
 
 COOKIE: Final = "quada_session"
+VOUCHED: Final = "oidc:"
+"""Before the names of users whom a provider vouches for; they have no password here."""
 
 
 class Login(NamedTuple):
@@ -20,6 +22,14 @@ class Login(NamedTuple):
     caller: Caller
     csrf: str
     has_password: bool
+    is_vouched: bool = False
+
+
+class Person(NamedTuple):
+    """Whom a provider of identities vouches for, and what that allows here."""
+
+    name: str
+    scopes: tuple[str, ...]
 
 
 class Sessions:
@@ -37,7 +47,8 @@ class Sessions:
         if session is None or user is None:
             raise HTTPException(303, headers={"Location": "/login"})
         caller = Caller(f"user {user.name}", _place(request), user.scopes)
-        return Login(caller, session.csrf, user.has_password)
+        is_vouched = user.name.startswith(VOUCHED)
+        return Login(caller, session.csrf, user.has_password or is_vouched, is_vouched)
 
     def posted(
         self,
@@ -53,15 +64,45 @@ class Sessions:
 
     def by_link(self, request: Request, secret: str) -> RedirectResponse | None:
         """Let in who has a one-time link."""
-        self._may_try(request)
+        self.may_try(request)
         user = self._operations.accounts.use_link(secret, self._operations.now())
         return self._enter(request, user, "login by link")
 
     def by_password(self, request: Request, name: str, password: str) -> RedirectResponse | None:
         """Let in who knows a user's password."""
-        self._may_try(request)
+        self.may_try(request)
         user = self._operations.accounts.check_password(name, password)
         return self._enter(request, user.name if user else None, "login")
+
+    def now(self) -> int:
+        """Give the time, in seconds of the Unix epoch."""
+        return self._operations.now()
+
+    def may_try(self, request: Request) -> None:
+        """Refuse who failed too often. Raises: HTTPException 429."""
+        network = network_of(_place(request))
+        if not self._gate.may_try(network, self._operations.now()):
+            raise HTTPException(429, "too many wrong passwords: try again in an hour")
+
+    def by_word(self, request: Request, person: Person) -> RedirectResponse | None:
+        """Let in whom a provider vouches for, with the scopes its word is worth today.
+
+        Who is granted nothing (any more) is let out, and refused.
+        """
+        accounts = self._operations.accounts
+        if not person.scopes:
+            if accounts.user(person.name) is not None:
+                accounts.remove_user(person.name)
+            self.refuse_word(request, f"{person.name}: nothing is granted")
+            return None
+        accounts.put_user(person.name, person.scopes, self._operations.now())
+        return self._enter(request, person.name, "login by OpenID Connect")
+
+    def refuse_word(self, request: Request, why: str) -> None:
+        """Note a login that a provider's word did not lead to."""
+        now_s, place = self._operations.now(), _place(request)
+        self._gate.failures.add(network_of(place), now_s)
+        self._operations.accounts.audit(now_s, "", place, "login by OpenID Connect refused", why)
 
     def leave(self, cookie: str) -> RedirectResponse:
         """End a login."""
@@ -69,11 +110,6 @@ class Sessions:
         response = RedirectResponse("/login", 303)
         response.delete_cookie(COOKIE)
         return response
-
-    def _may_try(self, request: Request) -> None:
-        network = network_of(_place(request))
-        if not self._gate.may_try(network, self._operations.now()):
-            raise HTTPException(429, "too many wrong passwords: try again in an hour")
 
     def _enter(self, request: Request, user: str | None, what: str) -> RedirectResponse | None:
         now_s = self._operations.now()

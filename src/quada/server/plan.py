@@ -17,6 +17,7 @@ import quada.wire.names as names
 from quada.authority import AliasSettings, AuthoritySettings
 from quada.authority.pool import Check, Member, Policy, Pool, Probe
 from quada.config.settings import ZoneSection
+from quada.server.vouching import check_oidc
 from quada.telemetry.event import Role
 from quada.telemetry.filter import read_filter
 from quada.telemetry.ingest import make_parser
@@ -233,6 +234,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
     authority, resolver = settings.authority, settings.resolver
     check_receivers(settings.alert_receiver)
     check_outputs(settings.event_output)
+    check_oidc(settings.oidc)
     zones = []
     for number, section in enumerate((*settings.zone, *_in_directories(authority))):
         if not section.name:

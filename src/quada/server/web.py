@@ -17,7 +17,7 @@ import quada.server.control as control
 from quada.api.access import ADMIN
 from quada.api.http import make_app
 from quada.api.operations import Operations
-from quada.console.pages import add_console
+from quada.console.site import add_console
 from quada.server.looking import LAB_RANGES, look, make_observer, read_logged
 from quada.server.ring import open_rings, take_events
 from quada.store.accounts import FILE, Accounts
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
+    from quada.config.settings import OidcSection
+    from quada.console.oidc import Provider
     from quada.doctor import Observation
     from quada.doctor.incident import Logged
     from quada.server.plan import Plan
@@ -104,7 +106,7 @@ async def serve_web(
     app = make_app(
         operations, plan.state_dir, requests_per_hour=plan.settings.api.requests_per_hour
     )
-    add_console(app, operations)
+    add_console(app, operations, _provider(plan.settings.oidc, url))
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX,
@@ -121,6 +123,15 @@ async def serve_web(
     await uvicorn.Server(config).serve(sockets=sockets)
     for task in beside:
         task.cancel()
+
+
+def _provider(settings: OidcSection, url: str) -> Provider | None:
+    """Give the provider of identities, if one is set; nobody else pays for its library."""
+    if not settings.issuer:
+        return None
+    from quada.console.oidc import Provider
+
+    return Provider(settings, url)
 
 
 async def keep_warm(operations: Operations) -> None:

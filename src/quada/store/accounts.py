@@ -124,6 +124,15 @@ class Accounts:
                 "INSERT INTO user VALUES (?, NULL, ?, ?)", (name, json.dumps(scopes), now_s)
             )
 
+    def put_user(self, name: str, scopes: tuple[str, ...], now_s: int) -> None:
+        """Add a user whom somebody else vouches for, or give them other scopes."""
+        with writing(self._engine) as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO user VALUES (?, NULL, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET scopes = excluded.scopes",
+                (name, json.dumps(scopes), now_s),
+            )
+
     def set_password(self, name: str, password: str) -> None:
         """Set a user's password, which ends their sessions. Raises: DataFault for a short one."""
         if len(password) < PASSWORD_OCTETS_MIN:
