@@ -78,6 +78,10 @@ def until_fixture() -> Callable[..., object]:
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Start `quada serve --json ARGUMENTS` and wait until it is ready; ended after the test."""
+    yield from _serving(tmp_path)
+
+
+def _serving(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     running: list[Served] = []
 
     def start(*arguments: str, listen: str = "[::1]:0", workers: int = 1) -> Served:
@@ -151,7 +155,22 @@ def serve_web(
 
     Takes more lines of its configuration too, the first in `[api]`.
     """
+    return _web_starter(serve, free_port, tmp_path)
 
+
+@pytest.fixture(scope="module")
+def start_web(
+    free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Web]]:
+    """Do what `serve_web` does, for servers that a module's tests share."""
+    place = tmp_path_factory.mktemp("shared")
+    for serve in _serving(place):
+        yield _web_starter(serve, free_port, place)
+
+
+def _web_starter(
+    serve: Callable[..., Served], free_port: Callable[[], int], tmp_path: Path
+) -> Callable[..., Web]:
     def start(text: str, more: str = "") -> Web:
         port = free_port()
         config = tmp_path / "quada.toml"

@@ -26,6 +26,12 @@ build_clients() {
 }
 build_clients
 
+# certbot with plugins of pip's: apart from quada's own environment, whose libraries it would change.
+if [ ! -x "$built/../certbot/bin/certbot" ]; then
+    python3 -m venv "$built/../certbot"
+    "$built/../certbot/bin/pip" install --quiet certbot certbot-dns-powerdns certbot-dns-rfc2136
+fi
+
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ]; then

@@ -1,16 +1,20 @@
 """The console in Debian's Chromium, over IPv6."""
 
+import itertools
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import quada.wire.names as names
+from conftest import Web
 from oidc_provider import CLIENT, SECRET, Provider
 from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import AlertStore
@@ -28,6 +32,7 @@ ns1 AAAA 2001:db8::53
 mail AAAA 2001:db8::25
 www AAAA 2001:db8::80
 """
+ORIGIN = b"\x07example\x03com\x00"
 REVERSE = b"\x018\x01b\x01d\x010\x011\x010\x010\x012\x03ip6\x04arpa\x00"
 REVERSE_TEXT = "$TTL 300\n@ SOA ns1.example.com. host.example.com. 1 3600 600 86400 60\n@ NS ns1.example.com.\n"
 PICTURES = os.environ.get("QUADA_PICTURES", "")
@@ -46,9 +51,37 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+@pytest.fixture(scope="module")
+def shared(start_web: Callable[..., Web]) -> Web:
+    """One server for the tests that ask nothing of what others leave but its zones."""
+    return with_reverse(start_web(TEXT))
+
+
 @pytest.fixture
-def web(serve_web):
-    made = serve_web(TEXT)
+def web(shared: Web, until) -> Web:
+    """The shared server, with its zones as they were at its start."""
+    store = ZoneStore.open(shared.served.state_dir / "zones.db")
+    for text, origin in ((TEXT, ORIGIN), (REVERSE_TEXT, REVERSE)):
+        put = store.replace(read_zone(text, origin), Author("test"), 2)
+        name = names.to_text(origin)
+        serial = put.zone.serial
+        until(
+            lambda name=name, serial=serial: (
+                shared.served.udp(name, "SOA").answer[0][0].serial == serial
+            ),
+            what="zones as they were",
+        )
+    store.close()
+    return shared
+
+
+@pytest.fixture
+def fresh_web(serve_web: Callable[..., Web]) -> Web:
+    """A server of the test's own, that nobody has asked anything."""
+    return with_reverse(serve_web(TEXT))
+
+
+def with_reverse(made: Web) -> Web:
     store = ZoneStore.open(made.served.state_dir / "zones.db")
     store.create(read_zone(REVERSE_TEXT, REVERSE), Author("test"), 1)
     store.close()
@@ -56,8 +89,17 @@ def web(serve_web):
 
 
 @pytest.fixture
-def page(browser: Browser, web) -> Iterator[Page]:
-    """A page that is logged in by a one-time link; script errors fail the test."""
+def page(browser: Browser, web: Web) -> Iterator[Page]:
+    yield from logged_in(browser, web)
+
+
+@pytest.fixture
+def fresh_page(browser: Browser, fresh_web: Web) -> Iterator[Page]:
+    yield from logged_in(browser, fresh_web)
+
+
+def logged_in(browser: Browser, web: Web) -> Iterator[Page]:
+    """Give a page that is logged in by a one-time link; script errors fail the test."""
     accounts = Accounts.open(web.served.state_dir / FILE)
     link = accounts.make_link("admin", int(time.time()))
     accounts.close()
@@ -155,15 +197,14 @@ def test_two_editors_at_once_lose_nothing(page: Page, web) -> None:
     page.goto(f"{web.url}/zones/example.com.")
     add_record(page, "first", "AAAA", "2001:db8::1")
     store = ZoneStore.open(web.served.state_dir / "zones.db")
-    origin = b"\x07example\x03com\x00"
-    other = read_zone(TEXT + "second AAAA 2001:db8::2\n", origin)
+    other = read_zone(TEXT + "second AAAA 2001:db8::2\n", ORIGIN)
     store.replace(other, Author("another"), 2)
     page.get_by_role("button", name="Apply").click()
     assert "serial" in page.get_by_role("alert").inner_text()
-    names = set(store.zone(origin).nodes)
+    found = set(store.zone(ORIGIN).nodes)
     store.close()
-    assert b"\x06second" + origin in names
-    assert b"\x05first" + origin not in names
+    assert b"\x06second" + ORIGIN in found
+    assert b"\x05first" + ORIGIN not in found
 
 
 def test_script_in_records_and_query_names_is_shown_and_never_run(page: Page, web) -> None:
@@ -186,10 +227,15 @@ def test_the_tail_shows_queries_as_they_come_and_filters_them(page: Page, web) -
     web.served.udp("www.example.com.", "MX")
     page.get_by_role("cell", name="MX", exact=True).wait_for()
     page.get_by_label("Type").fill("aaaa")
-    assert page.locator("#events tbody tr:visible").count() == 1
+    rows = page.locator("#events tbody tr:visible")
+    asked = rows.filter(has=page.get_by_role("cell", name="AAAA", exact=True))
+    assert rows.count() == asked.count() > 0
 
 
-def test_health_dashboard_server_and_access_pages_show_what_is(page: Page, web) -> None:
+def test_health_dashboard_server_and_access_pages_show_what_is(
+    fresh_page: Page, fresh_web: Web
+) -> None:
+    page, web = fresh_page, fresh_web
     for number in range(40):
         web.served.udp("www.example.com.", "AAAA" if number % 3 else "A")
     page.goto(f"{web.url}/zones/example.com./health")
@@ -209,7 +255,8 @@ def test_health_dashboard_server_and_access_pages_show_what_is(page: Page, web) 
     keep(page, "access")
 
 
-def test_an_alert_is_shown_with_its_evidence_and_taken_on(page: Page, web) -> None:
+def test_an_alert_is_shown_with_its_evidence_and_taken_on(fresh_page: Page, fresh_web: Web) -> None:
+    page, web = fresh_page, fresh_web
     store = AlertStore.open(web.served.state_dir / "alerts.db")
     hostile = "<img src=x onerror=document.title=3>"
     store.note(
@@ -333,7 +380,10 @@ def test_a_run_of_no_name_and_a_run_that_is_gone_are_said_well(page: Page, web) 
     assert "no such run" in page.get_by_role("alert").inner_text()
 
 
-def test_health_tells_a_signed_zones_keys_and_what_comes_next(page: Page, web, until) -> None:
+def test_health_tells_a_signed_zones_keys_and_what_comes_next(
+    fresh_page: Page, fresh_web: Web
+) -> None:
+    page, web = fresh_page, fresh_web
     import httpx
 
     page.goto(f"{web.url}/zones/example.com./health")
@@ -383,20 +433,16 @@ def test_somebody_comes_in_by_a_provider_of_another_site(browser: Browser, serve
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing_on_any_page(
-    browser: Browser, page: Page, web, until, scheme: str, width: int
+def test_axe_finds_nothing_on_any_page_light_and_dark_wide_and_narrow(
+    page: Page, web, until
 ) -> None:
     until(lambda: web.served.udp("www.example.com.", "AAAA").answer, what="served")
     signal = Signal("servfail-aaaa", "example.com.", State.OPEN, 1000, "AAAA fails", cause="bogus")
     alerts = AlertStore.open(web.served.state_dir / "alerts.db")
     alerts.note(signal, 1000, ())
     alerts.close()
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 800})
     page.goto(f"{web.url}/incident")
-    page.get_by_label("The name that fails").fill("www.example.com")
+    page.get_by_label("The name that fails").fill("mail.example.com")
     page.get_by_role("button", name="Walk the checklist").click()
     page.get_by_role("heading", name="The checklist").wait_for(timeout=120_000)
     run = page.url.removeprefix(web.url)
@@ -408,12 +454,16 @@ def test_axe_finds_nothing_on_any_page(
     def look(what: str) -> None:
         for details in page.locator("details").all():
             details.evaluate("one => one.open = true")
-        found = Axe().run(page, options={"runOnly": AXE_TAGS}).response["violations"]
-        wrong.extend(
-            f"{what}: {one['id']}: {node['html'][:200]} {node['any'][:1]}"
-            for one in found
-            for node in one["nodes"][:3]
-        )
+        page.evaluate(AXE_SCRIPT)  # once a page, and asked four times
+        for scheme, width in itertools.product(("light", "dark"), (1280, 390)):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 800})
+            found = page.evaluate("tags => axe.run({runOnly: tags})", AXE_TAGS)["violations"]
+            wrong.extend(
+                f"{what} {scheme} {width}: {one['id']}: {node['html'][:200]} {node['any'][:1]}"
+                for one in found
+                for node in one["nodes"][:3]
+            )
 
     for path in (
         "/", "/?text=none", zone, f"{zone}?{edit[0]}", f"{zone}?text=none", f"{zone}/health",

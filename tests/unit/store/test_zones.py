@@ -112,7 +112,9 @@ records = st.builds(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(st.tuples(st.booleans(), records), min_size=1, max_size=8))
 def test_the_journal_leads_from_any_version_to_the_present(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, Record]]
