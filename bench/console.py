@@ -46,6 +46,9 @@ class _Nobody:
     def command(self, wanted: str, /, **arguments: Any) -> Any:
         return {}
 
+    def span(self, start_s: int, slice_s: int, slice_count: int) -> Any:
+        raise NotImplementedError
+
     def recent(self, count: int) -> list[Any]:
         return []
 

@@ -51,6 +51,9 @@ class Nobody:
     def logged(self, name: str, minutes: int) -> Any:
         raise ReachFault("no events are kept here")
 
+    def span(self, start_s: int, slice_s: int, slice_count: int) -> Any:
+        raise ReachFault("no events are kept here")
+
     def recent(self, count: int) -> list[Event]:
         return []
 

@@ -233,7 +233,7 @@ def test_the_tail_shows_queries_as_they_come_and_filters_them(page: Page, web) -
 
 
 def test_health_dashboard_server_and_access_pages_show_what_is(
-    fresh_page: Page, fresh_web: Web
+    fresh_page: Page, fresh_web: Web, until
 ) -> None:
     page, web = fresh_page, fresh_web
     for number in range(40):
@@ -244,7 +244,15 @@ def test_health_dashboard_server_and_access_pages_show_what_is(
     page.goto(f"{web.url}/dashboard")
     page.get_by_text("40 queries").wait_for()
     assert page.locator("svg rect").count() > 0
+    page.get_by_role("heading", name="Versions serving").wait_for()
+    assert page.get_by_text("behind", exact=True).count() == 0
     keep(page, "dashboard")
+    hour = f"{web.url}/dashboard?span=hour"
+    until(lambda: "40 queries" in page.request.get(hour).text(), within_s=60, what="stored")
+    page.get_by_role("link", name="Hour").click()
+    page.get_by_text("40 queries").wait_for()
+    assert page.locator("svg rect").count() > 0
+    keep(page, "dashboard-hour")
     page.goto(f"{web.url}/servers")
     page.get_by_text("authority").first.wait_for()
     page.goto(f"{web.url}/people")
@@ -467,7 +475,7 @@ def test_axe_finds_nothing_on_any_page_light_and_dark_wide_and_narrow(
 
     for path in (
         "/", "/?text=none", zone, f"{zone}?{edit[0]}", f"{zone}?text=none", f"{zone}/health",
-        f"{zone}/doctor", f"{zone}/history", "/dashboard", "/alerts", "/alerts?all=true", "/incident", run,
+        f"{zone}/doctor", f"{zone}/history", "/dashboard", "/dashboard?span=day", "/alerts", "/alerts?all=true", "/incident", run,
         "/tail", "/explain", "/explain?name=www.example.com", "/servers", "/people", "/zones/none.example", "/login",
     ):  # fmt: skip
         page.goto(f"{web.url}{path}")

@@ -144,7 +144,7 @@ def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int)
     )
     gate = Gate(operations, requests_per_hour)
     app.state.gate = gate
-    app.state.runs = Runs(operations)
+    app.state.runs = Runs(operations, state_dir / "runs")
     app.state.keys = dnssec.ZoneKeys(operations, state_dir)
     app.state.answers = Answers.open(state_dir / FILE)
     for make in (dnsimple.make_router, powerdns.make_router, externaldns.make_router):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quada.doctor.incident import Logged
     from quada.store.accounts import Accounts
     from quada.store.alerts import AlertStore
+    from quada.store.spans import Span
     from quada.store.zones import Entry, Summary, ZoneStore
     from quada.telemetry.event import Event
     from quada.zones import Finding
@@ -57,6 +58,9 @@ class Server(Protocol):
 
     def logged(self, name: str, minutes: int) -> Logged:
         """Give what stored events say of a name. Raises: ReachFault where there are none."""
+
+    def span(self, start_s: int, slice_s: int, slice_count: int) -> Span:
+        """Give the counts of a span of stored events. Raises: ReachFault where none are kept."""
 
     def recent(self, count: int) -> list[Event]:
         """Give its last events, oldest first."""

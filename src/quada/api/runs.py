@@ -1,38 +1,45 @@
 """Runs of doctor and of the incident checklist: begun, followed while they look, kept for a while.
 
-They live in the web process's memory: what they find is of the moment, and a restart loses nothing
-that cannot be looked at again.
+The last fifty that ended are kept in files of the state directory, one a run, so that a restart
+loses none; one that is under way when the process ends is not taken up again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 import quada.wire.names as names
 from quada.api.data import judged_data, report_data
 from quada.api.operations import NotFound
 from quada.api.records import to_ascii
-from quada.doctor import Graph, Verdict, judge
-from quada.doctor.incident import Logged, walk
+from quada.disk import replacing
+from quada.doctor import Finding, Graph, Verdict, judge
+from quada.doctor.findings import RULES
+from quada.doctor.incident import Cause, Logged, Report, Step, walk
 from quada.wire.faults import DataFault, Fault, ReachFault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from quada.api.access import Caller
     from quada.api.operations import Operations
-    from quada.doctor import Finding, Observation
-    from quada.doctor.incident import Report
+    from quada.doctor import Observation
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 MINUTES: Final = 60  # how far back an incident looks into stored events
 _KEPT_MAX: Final = 50
 _UNDER_WAY_MAX: Final = 4  # our choice: each asks some hundred questions at 48 at once
 _RUN_S: Final = 180.0
+_FILE_OCTETS_MAX: Final = 4 << 20
 _ORDER: Final = {Verdict.FAIL: 0, Verdict.WARN: 1, Verdict.UNKNOWN: 2}
 
 
@@ -79,12 +86,15 @@ class Run:
 
 
 class Runs:
-    """The runs of this process."""
+    """The runs of this process, and those that earlier ones kept in a directory."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, directory: Path) -> None:
         self._operations = operations
+        self._directory = directory
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        for run in sorted(_kept(directory), key=lambda one: one.started_at)[-_KEPT_MAX:]:
+            self._runs[run.number] = run
 
     def start(self, caller: Caller, kind: Kind, name: str) -> Run:
         """Begin a run, or give the one that looks at the same already; within an event loop.
@@ -104,6 +114,7 @@ class Runs:
         while len(self._runs) > _KEPT_MAX:
             oldest = next(number for number, one in self._runs.items() if one.is_done)
             del self._runs[oldest]
+            self._file(oldest).unlink(missing_ok=True)
         task = asyncio.get_running_loop().create_task(self._run(run))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -159,6 +170,19 @@ class Runs:
         finally:
             run.ended_at = self._operations.now()
             run.tell()
+            await asyncio.to_thread(self._keep, run)
+
+    def _file(self, number: str) -> Path:
+        return self._directory / f"{number}.json"
+
+    def _keep(self, run: Run) -> None:
+        """Write a run to its file; a disk that is full costs the file, not the run."""
+        try:
+            self._directory.mkdir(mode=0o750, exist_ok=True)
+            with replacing(self._file(run.number), mode=0o640) as file:
+                json.dump({**run_data(run), "tree": run.tree}, file)
+        except OSError as error:
+            log.warning("a run is not kept", run=run.number, error=error.strerror)
 
     def _judge(self, run: Run, seen: Observation) -> None:
         server = self._operations.server
@@ -172,6 +196,43 @@ class Runs:
             run.report = walk(seen, findings, logged)
         run.findings = sorted(findings, key=lambda one: _ORDER.get(one.verdict, 3))
         run.tree = Graph.of(seen).tree(seen.name)
+
+
+def _kept(directory: Path) -> Iterator[Run]:
+    """Read the runs of a directory; what cannot be read, or is of another form, is left out."""
+    for file in directory.glob("*.json"):
+        try:
+            if file.stat().st_size <= _FILE_OCTETS_MAX:
+                yield _read(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("a kept run cannot be read", file=file.name, error=type(error).__name__)
+
+
+def _read(told: dict[str, Any]) -> Run:
+    """Make a run of its data; findings that this version has no rule for are left out."""
+    report = told["report"]
+    run = Run(
+        told["id"], Kind(told["kind"]), told["name"], told["who"], told["started_at"],
+        [(one["stage"], one["after_s"]) for one in told["stages"]], told["ended_at"],
+        told["zone"], fault=told["fault"], tree=told["tree"],
+    )  # fmt: skip
+    run.findings = [
+        Finding(
+            one["code"], Verdict(one["verdict"]), one["subject"], one["message"],
+            tuple(one["evidence"]),
+        )
+        for one in told["findings"]
+        if one["code"] in RULES
+    ]  # fmt: skip
+    if report is not None:
+        steps = (
+            Step(**{**one, "verdict": Verdict(one["verdict"]), "evidence": tuple(one["evidence"]),
+                    "commands": tuple(one["commands"])})
+            for one in report["steps"]
+        )  # fmt: skip
+        causes = tuple(Cause(**one) for one in report["causes"])
+        run.report = Report(report["name"], tuple(steps), causes)
+    return run
 
 
 def read_name(text: str) -> str:

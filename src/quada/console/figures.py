@@ -1,4 +1,4 @@
-"""What the dashboard shows, counted from events, and its charts as SVG."""
+"""What the dashboard shows, counted from events or from stored counts, and its charts as SVG."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from quada.telemetry.event import Cause, Event, Kind, Role
+from quada.telemetry.fallback import Fallbacks, is_unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from quada.store.spans import Count, Span
 
 _BUCKETS: Final = 40
 _TOP: Final = 8
@@ -22,6 +25,17 @@ class Mix(NamedTuple):
     start_ns: int
     bucket_ns: int
     counts: list[list[int]]
+
+
+class Fell(NamedTuple):
+    """What went to IPv4 because IPv6 did not answer, and the time that was waited in vain.
+
+    From single events `times` is of questions that IPv4 then answered; from stored counts, which
+    know no questions, of attempts over IPv6 that nobody answered.
+    """
+
+    times: int
+    cost_ms: int
 
 
 class Figures(NamedTuple):
@@ -38,6 +52,7 @@ class Figures(NamedTuple):
     names: list[tuple[str, int]]
     slow_us: list[tuple[str, int]]
     upstream: list[tuple[str, int]]
+    fell: Fell
 
 
 def figure(events: Iterable[Event], role: Role) -> Figures:
@@ -65,11 +80,61 @@ def figure(events: Iterable[Event], role: Role) -> Figures:
         else [],
         _top(
             f"IPv{event.upstream_family or event.family} "
-            f"{'no answer' if event.rcode is None else 'answered'}"
+            f"{'no answer' if is_unanswered(event) else 'answered'}"
             for event in own
             if event.kind is Kind.UPSTREAM
         ),
+        _fell(own),
     )
+
+
+def figure_of(span: Span, role: Role, slice_count: int) -> Figures:
+    """Count what is stored of one role. Rollups hold neither names nor provenance."""
+    word = role.name.lower()
+    own = [one for one in span.counts if one.role == word]
+    queries = [one for one in own if one.kind == "query"]
+    legs = [one for one in own if one.kind == "upstream"]
+    counts = [[0] * len(CLASSES) for _ in range(slice_count)]
+    for one in queries:
+        kind = CLASSES.index(one.qtype) if one.qtype in CLASSES else len(CLASSES) - 1
+        counts[one.slice][kind] += one.event_count
+    vain = [one for one in legs if one.family == 6 and _is_vain(one)]
+    return Figures(
+        sum(one.event_count for one in queries),
+        Mix(span.start_s * 10**9, span.slice_s * 10**9, counts),
+        _most((one.outcome or "no answer", one.event_count) for one in queries),
+        _most((f"IPv{one.family}", one.event_count) for one in queries if one.family),
+        _most(((one.transport or "").upper(), one.event_count) for one in queries),
+        [(prefix, count) for of, prefix, count in span.prefixes if of == word][:_TOP],
+        _most(
+            (f"{one.qtype} {one.cause or 'unknown'}", one.event_count)
+            for one in queries
+            if one.outcome == "SERVFAIL"
+        ),
+        [],
+        [],
+        [
+            (f"IPv{family}, mean", sum(us for us, _ in timed) // sum(n for _, n in timed))
+            for family in (6, 4)
+            if (timed := [(q.duration_us, q.timed_count) for q in queries
+                          if q.family == family and q.duration_us])
+        ],
+        _most(
+            (f"IPv{one.family} {'no answer' if _is_vain(one) else 'answered'}", one.event_count)
+            for one in legs
+        ),
+        Fell(sum(one.event_count for one in vain), sum(one.duration_us for one in vain) // 1000),
+    )  # fmt: skip
+
+
+def _fell(events: Iterable[Event]) -> Fell:
+    fallbacks = Fallbacks()
+    found = [fell for event in events if (fell := fallbacks.feed(event)) is not None]
+    return Fell(len(found), sum(fell.cost_us for fell in found) // 1000)
+
+
+def _is_vain(one: Count) -> bool:
+    return one.outcome is None or one.cause == "reachability"
 
 
 def mix(queries: Sequence[Event]) -> Mix:
@@ -118,6 +183,13 @@ def _outcome(event: Event, shown: dict[str, Any]) -> str:
     if event.is_nodata:
         return "NODATA"
     return "no answer" if event.rcode is None else str(shown.get("rcode"))
+
+
+def _most(counted: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    found: Counter[str] = Counter()
+    for word, count in counted:
+        found[word] += count
+    return found.most_common(_TOP)
 
 
 def _top(words: Iterable[str]) -> list[tuple[str, int]]:

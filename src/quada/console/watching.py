@@ -2,22 +2,28 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
+import quada.wire.names as names
+from quada.api.access import Caller
 from quada.api.operations import Operations
 from quada.api.own import Number, stream
 from quada.api.runs import Kind, Runs
-from quada.console.figures import CLASSES, figure, stacks
+from quada.console.figures import CLASSES, Figures, figure, figure_of, stacks
 from quada.console.pages import HEADERS, Pages, status_of_server
 from quada.console.session import Login, Sessions
 from quada.doctor import Finding
 from quada.telemetry.event import Role
 from quada.wire.faults import Fault
+from quada.wire.serial import is_later
 
 _EVENTS: Final = 5_000
+_VERSIONS_MAX: Final = 50
+SPANS: Final = {"hour": (60, 60), "day": (1_800, 48), "week": (14_400, 42)}
+"""What the dashboard may look back over: seconds a slice, and how many slices."""
 
 
 def add_watching(
@@ -42,14 +48,26 @@ def add_watching(
         return StreamingResponse(stream(request, take), media_type="text/event-stream")
 
     @router.get("/dashboard")
-    def dashboard(login: Seen) -> Response:
+    def dashboard(login: Seen, span: str = "") -> Response:
         login.caller.need_read()
-        events = operations.server.recent(_EVENTS)
-        figures = {role.name.lower(): figure(events, role) for role in Role}
+        fault = ""
+        figures: dict[str, Figures] = {}
+        if span in SPANS:
+            slice_s, slice_count = SPANS[span]
+            now_s = operations.now()
+            start_s = (now_s // slice_s + 1 - slice_count) * slice_s
+            try:
+                found = operations.server.span(start_s, slice_s, slice_count)
+                figures = {role.name.lower(): figure_of(found, role, slice_count) for role in Role}
+            except Fault as missing:
+                fault = str(missing)
+        else:
+            events = operations.server.recent(_EVENTS)
+            figures = {role.name.lower(): figure(events, role) for role in Role}
         bars = {role: stacks(one.mix) for role, one in figures.items()}
         return pages.show(
-            "dashboard.html", login, figures=figures, bars=bars, classes=CLASSES,
-            count=len(events),
+            "dashboard.html", login, figures=figures, bars=bars, classes=CLASSES, span=span,
+            spans=SPANS, fault=fault, versions=versions(operations, login.caller),
         )  # fmt: skip
 
     @router.get("/alerts")
@@ -83,6 +101,34 @@ def add_watching(
     def servers(login: Seen) -> Response:
         login.caller.need_read()
         return pages.show("servers.html", login, status=status_of_server(operations))
+
+
+class Version(NamedTuple):
+    """A zone's serial in the store, if it is there, and as served, if it is."""
+
+    zone: str
+    stored: int | None
+    served: int | None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether what is served is not yet, or no more, what is stored."""
+        if self.stored is None:
+            return False
+        return self.served is None or is_later(self.stored, self.served)
+
+
+def versions(operations: Operations, caller: Caller) -> list[Version]:
+    """Give the versions of the zones a caller may see, those that lag first."""
+    served = {one["zone"]: one["serial"] for one in status_of_server(operations).get("zones", [])}
+    stored = {
+        names.to_text(one.origin): one.serial for one in operations.zones(caller) if one.is_active
+    }
+    known = [name for name in served if caller.may_see(names.from_text(name))]
+    found = [
+        Version(one, stored.get(one), served.get(one)) for one in {**stored, **dict.fromkeys(known)}
+    ]
+    return sorted(found, key=lambda one: (not one.is_behind, one.zone))[:_VERSIONS_MAX]
 
 
 def add_looking(router: APIRouter, pages: Pages, sessions: Sessions, app: FastAPI) -> None:

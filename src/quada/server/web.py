@@ -23,6 +23,7 @@ from quada.server.ring import open_rings, take_events
 from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.alerts import AlertStore
+from quada.store.spans import Span, read_span
 from quada.store.zones import ZoneStore
 from quada.transport.tls import keep_current
 from quada.wire.faults import Fault
@@ -73,6 +74,10 @@ class Running:
     def logged(self, name: str, minutes: int) -> Logged:
         """Give what stored events say of a name. Raises: ReachFault."""
         return read_logged(self._state_dir, name, minutes)
+
+    def span(self, start_s: int, slice_s: int, slice_count: int) -> Span:
+        """Give the counts of a span of stored events. Raises: ReachFault."""
+        return read_span(self._state_dir / "history", start_s, slice_s, slice_count)
 
     def recent(self, count: int) -> list[Event]:
         """Give the last events of all workers, oldest first."""

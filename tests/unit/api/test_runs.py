@@ -40,7 +40,7 @@ class Slow:
 
 def made(api: Api) -> tuple[Runs, Slow]:
     server = Slow()
-    runs = Runs(api.operations)
+    runs = Runs(api.operations, api.place / "runs")
     api.operations.server = server
     return runs, server
 
@@ -93,7 +93,7 @@ def test_too_many_at_once_are_put_off_and_old_ones_go(api: Api) -> None:
 
 def test_a_run_that_breaks_off_says_so_and_is_over(api: Api) -> None:
     async def run() -> None:
-        runs = Runs(api.operations)
+        runs = Runs(api.operations, api.place / "runs")
         api.server.seen = ["following the delegations", ReachFault("no route at all")]
         one = runs.start(CALLER, Kind.DOCTOR, "www.example.com")
         async for _ in runs.follow(one):
@@ -107,7 +107,7 @@ def test_a_run_that_breaks_off_says_so_and_is_over(api: Api) -> None:
 def test_what_is_no_name_is_not_looked_at(api: Api, name: str) -> None:
     async def run() -> None:
         with pytest.raises(DataFault):
-            Runs(api.operations).start(CALLER, Kind.DOCTOR, name)
+            Runs(api.operations, api.place / "runs").start(CALLER, Kind.DOCTOR, name)
 
     asyncio.run(run())
 
@@ -117,7 +117,7 @@ def test_who_sees_one_zone_alone_may_not_have_this_server_ask_others(api: Api) -
 
     async def run() -> None:
         with pytest.raises(Denied):
-            Runs(api.operations).start(one, Kind.DOCTOR, "example.com")
+            Runs(api.operations, api.place / "runs").start(one, Kind.DOCTOR, "example.com")
 
     asyncio.run(run())
 
@@ -147,5 +147,30 @@ def test_a_run_is_begun_and_read_over_http(api: Api) -> None:
             wrong = await client.post("/quada/v1/runs", json={"kind": "wish", "name": "x"})
             assert wrong.status_code == 400
             assert (await client.get("/quada/v1/runs/none")).status_code == 404
+
+    asyncio.run(run())
+
+
+def test_runs_that_ended_are_there_after_a_restart_and_look_the_same(api: Api) -> None:
+    async def run() -> None:
+        runs, server = made(api)
+        server.may_end.set()
+        for kind in Kind:
+            one = runs.start(CALLER, kind, "www.example.com")
+            async for _ in runs.follow(one):
+                pass
+        await asyncio.gather(*runs._tasks, return_exceptions=True)  # until they are kept
+        broken = api.place / "runs" / "broken.json"
+        broken.write_text("{")
+        again = Runs(api.operations, api.place / "runs")
+        before = {one.number: one for one in runs.recent(CALLER)}
+        after = {one.number: one for one in again.recent(CALLER)}
+        assert set(after) == set(before)
+        assert all(one.findings for one in after.values())
+        for number, one in after.items():
+            assert run_data(one) == run_data(before[number])
+            assert one.findings == before[number].findings
+            assert one.report == before[number].report
+            assert one.tree == before[number].tree
 
     asyncio.run(run())
