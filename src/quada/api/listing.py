@@ -12,6 +12,7 @@ worked out and not all.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
@@ -23,9 +24,13 @@ from quada.zones.rdata import write_rdata
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from quada.store.accounts import Accounts
+    from quada.store.zones import ZoneStore
     from quada.zones import Zone
     from quada.zones.zone import Node
 
+_HELD_MAX: Final = 8  # our choice: zones whose listings are kept at hand
+_LARGE_RRSETS: Final = 5_000  # our choice: below, working a listing out takes less than a page
 _NUMBER_BITS: Final = 52  # what JSON numbers hold exactly (RFC 8259 6), and a bit to spare
 
 
@@ -158,6 +163,40 @@ class Listing:
             owner = owner_text(record.owner, self.zone.origin)
             item.text = f"{owner} {write_rdata(record.rdtype, record.rdata)}".lower()
         return item.text
+
+
+class Listings:
+    """The listings of the zones that were looked at last, a few of them."""
+
+    def __init__(self, store: ZoneStore, accounts: Accounts) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._held: OrderedDict[bytes, Listing] = OrderedDict()
+        self._warmed: dict[bytes, int] = {}
+
+    def of(self, zone: Zone, *, is_renumbered: bool = False) -> Listing:
+        """Give a version's listing; a new one where numbers are kept that were not before."""
+        held = self._held.get(zone.origin)
+        if held is None or held.zone is not zone or is_renumbered:
+            held = Listing(zone, self._accounts.kept_ids(zone.origin), held)
+            self._held[zone.origin] = held
+            while len(self._held) > _HELD_MAX:
+                self._held.popitem(last=False)
+        self._held.move_to_end(zone.origin)
+        return held
+
+    def warm(self) -> None:
+        """Have the large zones that changed last ready, where anything changed."""
+        zones = self._store.zones()
+        if zones == self._warmed:
+            return
+        large = [one for one in self._store.summaries() if one.rrset_count >= _LARGE_RRSETS]
+        large.sort(key=lambda one: one.updated_at)
+        for summary in large[-_HELD_MAX:]:
+            zone = self._store.zone(summary.origin)
+            if zone is not None:
+                self.of(zone).warm()
+        self._warmed = zones
 
 
 def is_system(record: Record, origin: bytes) -> bool:

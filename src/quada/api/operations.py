@@ -6,17 +6,14 @@ transaction each, with their author, and are served when the store has them.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-import quada.wire.codes as codes
 import quada.wire.names as names
-from quada.api.listing import Listing, Numbered, digest, is_system
+from quada.api.listing import Listing, Listings, Numbered, digest, is_system
 from quada.api.records import Draft, read_draft, read_owner, read_type, to_ascii
 from quada.store.zones import Author, SerialConflict
 from quada.wire.faults import DataFault
 from quada.zones import Change, Record, Zone, check_zone, diff, read_zone, write_zone
-from quada.zones.check_reverse import reverse_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 3
 USUAL_TTL_S: Final = 3600
-_LISTINGS_MAX: Final = 8  # zones whose numbered records are kept at hand
-_LARGE_RRSETS: Final = 5_000  # below, working a listing out takes less than a page
 
 
 class NotFound(DataFault):
@@ -87,13 +82,6 @@ class Edited(NamedTuple):
     findings: list[Finding]
 
 
-class Reverse(NamedTuple):
-    """What a reverse zone of ours would need for an edit of a forward zone."""
-
-    zone: Zone
-    change: Change
-
-
 class Operations:
     """The use cases. `now` gives the time in seconds of the Unix epoch."""
 
@@ -110,8 +98,7 @@ class Operations:
         self.server = server
         self.now = now
         self._store = store
-        self._listings: OrderedDict[bytes, Listing] = OrderedDict()
-        self._warmed: dict[bytes, int] = {}
+        self._listings = Listings(store, accounts)
 
     def zones(self, caller: Caller) -> list[Summary]:
         """Give the zones that a caller may see."""
@@ -182,30 +169,11 @@ class Operations:
 
     def records(self, caller: Caller, name: str) -> Listing:
         """Give a zone's version and its records with their numbers."""
-        return self._listing(self.zone(caller, name))
-
-    def _listing(self, zone: Zone, *, is_renumbered: bool = False) -> Listing:
-        held = self._listings.get(zone.origin)
-        if held is None or held.zone is not zone or is_renumbered:
-            held = Listing(zone, self.accounts.kept_ids(zone.origin), held)
-            self._listings[zone.origin] = held
-            while len(self._listings) > _LISTINGS_MAX:
-                self._listings.popitem(last=False)
-        self._listings.move_to_end(zone.origin)
-        return held
+        return self._listings.of(self.zone(caller, name))
 
     def warm(self) -> None:
         """Work out what searching large zones needs, where they changed: before somebody asks."""
-        zones = self._store.zones()
-        if zones == self._warmed:
-            return
-        large = [one for one in self._store.summaries() if one.rrset_count >= _LARGE_RRSETS]
-        large.sort(key=lambda one: one.updated_at)
-        for summary in large[-_LISTINGS_MAX:]:
-            zone = self._store.zone(summary.origin)
-            if zone is not None:
-                self._listing(zone).warm()
-        self._warmed = zones
+        self._listings.warm()
 
     def record(self, caller: Caller, name: str, wanted: int) -> Numbered:
         """Give one record. Raises: NotFound."""
@@ -275,7 +243,7 @@ class Operations:
         )  # fmt: skip
         if moved and not is_trial:
             self.accounts.keep_ids(zone.origin, moved)
-            self._listing(edited.zone, is_renumbered=True)
+            self._listings.of(edited.zone, is_renumbered=True)
         ttls = {(r.owner, r.rdtype): r.ttl for r in edited.zone.records()} if added else {}
         settled = [one._replace(ttl=ttls.get((one.owner, one.rdtype), one.ttl)) for one in added]
         split = len(edit.updates)
@@ -316,51 +284,6 @@ class Operations:
         )
         findings = check_zone(applied.zone, now_s=self.now()) if _is_small(applied.zone) else []
         return Edited(applied.change, applied.zone, [], [], findings)
-
-    def reverse_name(self, caller: Caller, address: bytes) -> dict[str, Any]:
-        """Tell an address's reverse name, the zone of ours it lies in, and what its PTR says."""
-        name = reverse_name(address)
-        zone = self._zone_above(caller, name)
-        pointer = zone.rrset(name, codes.PTR) if zone else None
-        return {
-            "reverse": names.to_text(name),
-            "zone": names.to_text(zone.origin) if zone else "",
-            "pointer": [names.to_text(rdata) for rdata in pointer.rdatas] if pointer else [],
-        }
-
-    def reverse_of(self, caller: Caller, edited: Edited) -> list[Reverse]:
-        """Give the changes that make PTR records in our reverse zones follow an edit's addresses.
-
-        A PTR that names another host is left alone: whose it is, is a decision, not a default.
-        """
-        changes: dict[bytes, Reverse] = {}
-        for records, is_new in ((edited.change.removed, False), (edited.change.added, True)):
-            for record in records:
-                if record.rdtype not in (codes.AAAA, codes.A):
-                    continue
-                name = reverse_name(record.rdata)
-                zone = self._zone_above(caller, name)
-                if zone is None or not caller.may_change(zone.origin):
-                    continue
-                pointers = zone.rrset(name, codes.PTR)
-                there = pointers.rdatas if pointers else ()
-                known = changes.get(zone.origin, Reverse(zone, Change((), ())))
-                pointer = Record(name, codes.PTR, record.ttl, record.owner)
-                if is_new and (not there or set(there) <= {p.rdata for p in known.change.removed}):
-                    change = known.change._replace(added=(*known.change.added, pointer))
-                elif not is_new and record.owner in there:
-                    change = known.change._replace(removed=(*known.change.removed, pointer))
-                else:
-                    continue
-                changes[zone.origin] = Reverse(zone, change)
-        return list(changes.values())
-
-    def _zone_above(self, caller: Caller, name: bytes) -> Zone | None:
-        """Give the zone of ours with the longest origin above a name."""
-        found = [
-            view.origin for view in self.zones(caller) if names.is_subdomain(name, view.origin)
-        ]
-        return self._store.zone(max(found, key=len)) if found else None
 
     def replace_text(
         self,

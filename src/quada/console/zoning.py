@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
+import quada.api.pointers as pointers
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.dnssec import ZoneKeys
@@ -164,7 +165,7 @@ def add_editor(router: APIRouter, pages: Pages, sessions: Sessions, operations: 
         wanted = _read_edit(edit)
         done = operations.edit(login.caller, zone, wanted, why=why, expect_serial=serial)
         if with_reverse:
-            for reverse in operations.reverse_of(login.caller, done):
+            for reverse in pointers.changes(operations, login.caller, done):
                 operations.commit(login.caller, reverse.zone, reverse.change, why=why)
         return RedirectResponse(f"/zones/{zone}", 303)
 
@@ -175,7 +176,7 @@ def add_editor(router: APIRouter, pages: Pages, sessions: Sessions, operations: 
             octets = read_ipv6(value.strip())
         except DataFault as fault:
             return JSONResponse({"fault": fault.message})
-        told = operations.reverse_name(login.caller, octets)
+        told = pointers.told(operations, login.caller, octets)
         digits = octets.hex()
         whole = ":".join(digits[at : at + 4] for at in range(0, 32, 4))
         return JSONResponse({"whole": whole, **told})
@@ -188,7 +189,7 @@ def _preview(
     return pages.show(
         "preview.html", login, zone=tried.zone, change=tried.change, serial=serial,
         findings=tried.findings, error=Severity.ERROR, edit=_write_edit(edit),
-        reverses=operations.reverse_of(login.caller, tried),
+        reverses=pointers.changes(operations, login.caller, tried),
         refused=[one for one in tried.findings if one.rule.refuses],
         soa=codes.SOA,
     )  # fmt: skip
