@@ -192,7 +192,7 @@ def _web_starter(
             except httpx.HTTPError:
                 return False
 
-        until(is_there, what="the API")
+        until(is_there, within_s=40, what="the API")
         return Web(served, url, token)
 
     return start
