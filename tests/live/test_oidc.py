@@ -16,7 +16,7 @@ from quada.config.settings import OidcSection
 from quada.console.session import Person
 from quada.server.vouching import check_oidc
 from quada.store.accounts import FILE, Accounts
-from quada.wire.faults import ConfigFault
+from quada.wire.faults import ConfigFault, ReachFault
 
 TEXT = "$TTL 300\n@ SOA ns1 host 1 3600 600 86400 60\n@ NS ns1\nns1 AAAA 2001:db8::53\n"
 FOREVER = 10**9
@@ -216,6 +216,18 @@ def test_a_provider_that_calls_itself_otherwise_is_not_believed(direct: Direct) 
     direct.provider.issuer = direct.provider.issuer + "/"
     with pytest.raises(oidc.Refused, match="calls itself"):
         direct.come("alice")
+
+
+def test_a_provider_that_did_not_answer_is_left_alone_for_a_while(provider: Provider) -> None:
+    direct = Direct(provider)
+    was = direct.decides
+    was._settings = replace(was._settings, issuer="http://127.0.0.1:1")
+    with pytest.raises(ReachFault, match="ConnectError"):
+        was.begin("cookie", 1_000)
+    with pytest.raises(ReachFault, match="TimeoutError"):
+        was.begin("cookie", 1_005)
+    with pytest.raises(ReachFault, match="ConnectError"):
+        was.begin("cookie", 1_020)
 
 
 def test_an_address_nobody_verified_names_nobody(provider: Provider) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ _WAITING_MAX: Final = 1_000  # logins begun and not ended
 _WAITING_S: Final = 600
 _KNOWN_S: Final = 3_600  # how long what a provider says of itself is believed
 _TIMEOUT_S: Final = 10.0
+_ASKING_S: Final = 2.0  # how long a login waits for another that asks the provider already
+_AWAY_S: Final = 10  # how long a provider that did not answer is left alone
 _LEEWAY_S: Final = 60  # how far clocks may be apart
 _NAME_MAX: Final = 200
 # Signatures by a key that only the provider has; "none" and shared secrets are not among them.
@@ -69,6 +72,8 @@ class Provider:
         self._grants = [grant.rpartition("=")[::2] for grant in settings.grant]
         self._begun: dict[str, Begun] = {}
         self._known: tuple[int, dict[str, Any], KeySet] | None = None
+        self._asking = threading.Lock()
+        self._away_until_s = 0
         self._trust = ssl.create_default_context(cafile=settings.ca_file or None)
 
     @property
@@ -159,6 +164,18 @@ class Provider:
         """Give what the provider says of itself (OpenID Connect Discovery 4), and its keys."""
         if self._known is not None and self._known[0] > now_s and not is_anew:
             return self._known[1], self._known[2]
+        # Strangers may begin logins: a provider that is away must not hold all of our threads.
+        if now_s < self._away_until_s or not self._asking.acquire(timeout=_ASKING_S):
+            raise self._unreached(TimeoutError())
+        try:
+            return self._ask(now_s)
+        except ReachFault:
+            self._away_until_s = now_s + _AWAY_S
+            raise
+        finally:
+            self._asking.release()
+
+    def _ask(self, now_s: int) -> tuple[dict[str, Any], KeySet]:
         issuer = self._settings.issuer
         try:
             with httpx.Client(verify=self._trust, timeout=_TIMEOUT_S, trust_env=False) as client:
