@@ -20,6 +20,8 @@ from quada.telemetry.signals import Signal, State, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from bench.render import Through
+
 _METHODS: Final[dict[str, Callable[[], Watch | Baseline]]] = {
     "quada": Watch, "static thresholds": Static, "z-test": ZTest, "rates": Rates,
 }  # fmt: skip
@@ -38,14 +40,19 @@ class Score(NamedTuple):
     alerts: float
 
 
-def score(seed: int, per_minute: int, effect: float, method: str = "quada") -> Score:
-    """Run one seed and compare what was said with what happened."""
+def score(
+    seed: int, per_minute: int, effect: float, method: str = "quada", through: Through | None = None
+) -> Score:
+    """Run one seed and compare what was said with what happened.
+
+    `through` is whose log the traffic is written to and read back from; None has events as made.
+    """
     incidents = schedule(seed, effect)
     watch = _METHODS[method]()
     said: list[tuple[int, Signal]] = []
     minute = 0
     for minute, events in enumerate(traffic(seed, per_minute, incidents)):
-        watch.feed(events)
+        watch.feed(events if through is None else through.read(events))
         now_s = START_S + (minute + 1) * 60 + 31
         said += [(minute, one) for one in watch.judge(now_s) if one.state is not State.CLOSED]
     found = []

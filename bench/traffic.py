@@ -26,6 +26,7 @@ _NAMES: Final = 400
 _LENGTH: Final = 30
 _GAP: Final = 75
 _HISTORY: Final = 180
+_EDES: Final = {Cause.VALIDATION: 6, Cause.REACHABILITY: 22}  # as our resolver says it
 
 
 class Incident(NamedTuple):
@@ -252,7 +253,7 @@ def _event(
     is_bogus = cause is Cause.VALIDATION
     return Event(
         at_ns=_at(chance, minute), role=Role.RECURSIVE, client=client, qname=name, qtype=qtype,
-        transport=Transport.UDP, rcode=rcode, cause=cause, ede=6 if is_bogus else None,
+        transport=Transport.UDP, rcode=rcode, cause=cause, ede=_EDES.get(cause),
         validation=Validation.BOGUS if is_bogus else Validation.UNTRIED,
     )  # fmt: skip
 

@@ -42,6 +42,7 @@ FLAG_NODATA: Final = 0x4000
 FLAG_EDNS: Final = 0x2000
 FLAG_LIMITED: Final = 0x1000  # dropped or slipped by response rate limiting
 FLAG_SILENT: Final = 0x0800  # no response was sent
+FLAG_STREAM: Final = 0x0040  # TCP, DoT or DoH, the source does not say which (the header's Z)
 
 
 class Kind(IntEnum):
@@ -319,6 +320,7 @@ _FLAG_NAMES: Final = (
     (codes.CD, "cd"),
     (FLAG_LIMITED, "limited"),
     (FLAG_SILENT, "silent"),
+    (FLAG_STREAM, "stream"),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quada.telemetry.event import Cause, Event, Provenance, Role
+from quada.telemetry.event import FLAG_STREAM, Cause, Event, Kind, Provenance, Role
 from quada.telemetry.signals import Signal, State, Watch
 from quada.telemetry.signals.cluster import _key, _text, site_of
 from quada.telemetry.signals.statistic import above_usual
@@ -328,3 +328,68 @@ def test_the_quick_prefix_of_an_ipv4_address_is_the_right_one(number: int) -> No
     client = str(ipaddress.IPv4Address(number))
     assert site_of(client) == str(ipaddress.ip_network((client, 24), strict=False))
     assert _text(_key(client, 4), 4) == f"{client}/32"
+
+
+def in_pairs(minute: int, share: float) -> list[Event]:
+    """Forty stubs ask A, and a share of them AAAA with it."""
+    out = []
+    for number in range(40):
+        client, name = f"2001:db8:{number % 9:x}:{number:x}::9", f"m{minute}n{number}.example."
+        out.append(query(minute, number, client, name, qtype=1))
+        if number < 40 * share:
+            out.append(query(minute, number, client, name))
+    return out
+
+
+def test_stubs_that_stop_asking_aaaa_beside_a_are_noticed_within_two_minutes() -> None:
+    said = told(in_pairs(m, 0.7 if m < 80 else 0.4) for m in range(82))
+    assert [(one.kind, one.state) for one in said] == [("aaaa-share", State.OPEN)]
+    assert said[0].summary == "40% of those that ask A ask AAAA too"
+    assert said[0].compared == "usually 70%"
+
+
+def failing(minute: int, six: int, four: int = 0) -> list[Event]:
+    """Twelve clients ask both types; of so many each fails."""
+    return [
+        query(minute, n, f"2001:db8:{n:x}:{minute:x}::9", f"h{n}.shop.example.", qtype=qtype,
+              rcode=2 * (n < bad), cause=Cause.REACHABILITY if n < bad else None)
+        for n in range(12)
+        for qtype, bad in ((28, six), (1, four))
+    ]  # fmt: skip
+
+
+def test_what_fails_plainly_needs_no_full_window_but_two_minutes() -> None:
+    said = told(failing(m, 6 * (m >= 5)) for m in range(7))
+    assert [(one.kind, one.state, one.cause) for one in said] == [
+        ("aaaa-servfail", State.OPEN, "reachability")
+    ]
+    assert told(failing(m, 6 * (m == 5)) for m in range(6)) == []
+
+
+def test_a_zone_whose_a_fail_as_well_is_none() -> None:
+    assert told(failing(m, 6, 5) for m in range(12)) == []
+
+
+def complained(minute: int, six: int, four: int = 0) -> list[Event]:
+    """What a log says that tells of failures alone."""
+    return [
+        query(minute, n, address, "www.example.net.", kind=Kind.UPSTREAM, rcode=None,
+              cause=Cause.REACHABILITY)
+        for address, count in (("2001:db8:53::1", six), ("192.0.2.53", four))
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def test_complaints_of_a_server_over_ipv6_are_compared_with_what_is_usual_for_it() -> None:
+    said = told(complained(m, 1 if m < 70 else 9, 1) for m in range(95))
+    assert [(one.key, one.state) for one in said] == [("ipv6-fallback/2001:db8:53::1", State.OPEN)]
+    assert "complaints" in said[0].summary
+    assert told(complained(m, 9, 1) for m in range(95)) == []  # as always
+    assert told(complained(m, *((1, 1) if m < 70 else (9, 9))) for m in range(95)) == []
+
+
+def test_a_stream_of_unknown_kind_is_a_retry_over_a_stream() -> None:
+    minutes = [asked(m, six_again=0.3, four_again=0.01) for m in range(8)]
+    for event in (one for minute in minutes for one in minute if one.transport is Transport.TCP):
+        event.transport, event.flags = None, FLAG_STREAM
+    assert [one.kind for one in told(minutes)] == ["client-retry"]

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import ClassVar, Final
 
 import quada.wire.codes as codes
-from quada.telemetry.event import Cause, Event, Kind, Role, Validation
+from quada.telemetry.event import FLAG_STREAM, Cause, Event, Kind, Role, Validation
 from quada.telemetry.ingest.parser import (
     Parser,
     bind_time_ns,
@@ -119,7 +119,7 @@ class BindParser(Parser):
             qname=name_of(found["name"]),
             qtype=type_of(found["type"]),
             qclass=1 if found["class"] == "IN" else None,
-            flags=codes.RD if found["rd"] == "+" else 0,
+            flags=(codes.RD if found["rd"] == "+" else 0) | (FLAG_STREAM if "T" in flags else 0),
             is_do="D" in flags,
         )
         key = (address, port, event.qname or "", event.qtype or 0)

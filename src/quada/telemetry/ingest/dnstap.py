@@ -178,11 +178,17 @@ class DnstapParser:
             event.qname, event.qtype = qname, qtype
             if kind is Kind.UPSTREAM:
                 event.cause = Cause.REACHABILITY
+                event.zone = self._zone(message)
+            before = self._waiting.pop(key, None)
+            if before is not None:
+                out.append(before)  # asked again from the same port with the same id
             self._waiting[key] = event
             self._expire(at_ns, out)
             return
         waited = self._waiting.pop(key, None)
         event = waited or self._event(kind, role, message, address, port, at_ns)
+        if kind is Kind.UPSTREAM:
+            event.zone = event.zone or self._zone(message)
         event.qname, event.qtype = qname, qtype
         asked_ns = waited.at_ns if waited else _time(message, 8)
         if asked_ns and at_ns >= asked_ns:
@@ -215,6 +221,14 @@ class DnstapParser:
             if option is not None and len(option) >= 2:
                 event.ede = option[0] << 8 | option[1]
             event.cause = cause_of_ede(event.ede)
+
+    @staticmethod
+    def _zone(message: dict[int, int | bytes]) -> str | None:
+        """Give the zone whose server was asked, where the sender says it (`query_zone`)."""
+        zone = message.get(11)
+        return (
+            names.to_text(names.parse_name(zone, 0)[0].lower()) if isinstance(zone, bytes) else None
+        )
 
     def _question(self, wire: bytes) -> tuple[str, int]:
         if wire[4:6] != b"\x00\x01":

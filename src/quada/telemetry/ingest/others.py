@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import ClassVar, Final
 
 import quada.wire.codes as codes
-from quada.telemetry.event import Cause, Event, Kind, Role, Validation
+from quada.telemetry.event import FLAG_STREAM, Cause, Event, Kind, Role, Validation
 from quada.telemetry.ingest.parser import Parser, name_of, rcode_of, type_of
 from quada.wire.ask import Transport
 
@@ -63,7 +63,8 @@ class CorednsParser(Parser):
                 # tcp is DoT as well.
                 transport=_TRANSPORTS.get(proto) if proto != "tcp" else None,
                 qname=qname, qtype=qtype, rcode=rcode, is_do=found["do"] == "true",
-                flags=sum(_FLAGS.get(word, 0) for word in found["flags"].split(",")),
+                flags=sum(_FLAGS.get(word, 0) for word in found["flags"].split(","))
+                | (FLAG_STREAM if proto == "tcp" else 0),
                 duration_us=int(float(found["took"]) * 1e6),
                 response_octets=int(found["octets"]),
                 cause=_cause(reason) if rcode == codes.SERVFAIL else None, detail=reason,

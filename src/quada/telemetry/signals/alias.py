@@ -17,7 +17,7 @@ KIND: Final = "alias-failing"
 _WINDOW: Final = 5
 _KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 _NAMES_MAX: Final = 5_000
-_COUNT_MIN: Final = 5
+_COUNT_MIN: Final = 4
 _SHARE_MIN: Final = 0.1
 _EDE_NO_REACHABLE: Final = 22  # RFC 8914 4.23: what a failed ALIAS is answered with
 
@@ -71,7 +71,11 @@ class AliasAnswers:
         stale: Counter[str] = Counter()
         failed: Counter[str] = Counter()
         names: dict[str, Counter[str]] = {}
+        bad_minutes: Counter[str] = Counter()
         for minute in (self._minutes.get(n, {}) for n in range(at - _WINDOW + 1, at + 1)):
+            bad_minutes.update(
+                {zone for (zone, _), one in minute.items() if one.stale + one.failed}
+            )
             for (zone, name), counts in minute.items():
                 total[zone] += counts.all
                 stale[zone] += counts.stale
@@ -83,7 +87,9 @@ class AliasAnswers:
             for zone, count in total.items()
             if stale[zone] + failed[zone] >= max(_COUNT_MIN, _SHARE_MIN * count)
         ]
-        is_open, is_over = self._openings.step(failing)
+        is_open, is_over = self._openings.step(
+            failing, [zone for zone in failing if bad_minutes[zone] > 1]
+        )
         out = [
             Signal(
                 KIND, f"{self._role}/{zone}", State.OPEN, at * 60,

@@ -5,7 +5,7 @@ One signal for the smallest scope: a zone, one part of the clients' network, or 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import quada.wire.codes as codes
@@ -14,10 +14,10 @@ from quada.telemetry.signals.cluster import locate, net_of, site_of
 from quada.telemetry.signals.minute import Minute, Minutes, ZoneMinute, zone_of
 from quada.telemetry.signals.opening import Openings
 from quada.telemetry.signals.signal import Signal, State, closed
-from quada.telemetry.signals.statistic import fisher
+from quada.telemetry.signals.statistic import alarm_at, fisher, surprise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 KIND: Final = "aaaa-servfail"
 _WINDOW: Final = 5
@@ -25,22 +25,35 @@ _RATE_MIN: Final = 0.02
 _TRIES_MIN: Final = 50
 _NETS_MIN: Final = 3
 _P_MAX: Final = 1e-4
+_PLAIN_MIN: Final = 4  # failures that a sequential test needs, however sure it is
+_PLAIN_ALL_MIN: Final = 12
+_PLAIN_RATE: Final = 0.1
+_PLAIN_P_MAX: Final = 0.01  # that A fails alike, there
+_PLAIN_SHARE_MAX: Final = 0.25  # that A fails, of the share of AAAA that does
+_USUAL_MAX: Final = 1440  # minutes
+_USUAL_MIN: Final = 0.005  # failures of AAAA that are usual anywhere
 _SUSPECT: Final = 0.25
 _ALL: Final = "*"
 _ONE_ZONE: Final = 0.8  # of the failures, that make it the zone's
 _ONE_NAME: Final = 0.8  # of the failures, that make it the name's
-_SITE_FAILED_MIN: Final = 5
+_SITE_FAILED_MIN: Final = 3
 _SITE_RATE_MIN: Final = 0.5  # where few ask, only what fails by and large is a site's
-_SITE_P_MAX: Final = 0.01  # that its A fail alike
-_ELSEWHERE_P_MAX: Final = 1e-6  # that AAAA elsewhere fail alike
+_SITE_P_MAX: Final = 0.06  # that its A fail alike
+_ELSEWHERE_P_MAX: Final = 1e-4  # that AAAA elsewhere fail alike
 _SITES_MAX: Final = 50  # judged in a minute; of more, those with most failures
 
 
 class _Pair(NamedTuple):
-    """AAAA, and A as its control."""
+    """AAAA, and A as its control. `bad_minutes` counts those in which AAAA failed."""
 
     six: ZoneMinute
     four: ZoneMinute
+    bad_minutes: int = 0
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether failures are of several minutes."""
+        return self.bad_minutes > 1
 
 
 class Failures:
@@ -49,6 +62,7 @@ class Failures:
     def __init__(self, role: str) -> None:
         self._role = role
         self._openings = Openings()
+        self._usual: deque[tuple[int, int]] = deque(maxlen=_USUAL_MAX)
 
     def resume(self, scope: str) -> None:
         """Take a failing scope on."""
@@ -61,9 +75,26 @@ class Failures:
         holds most failures, or of all. Only else is each zone and site looked at by itself.
         """
         failing = self._failing(minutes, at)
-        is_open, is_over = self._openings.step(failing)
-        out = [self._signal(scope, failing[scope], at) for scope in is_open]
+        sure = [scope for scope, pair in failing.items() if pair.is_lasting]
+        is_open, is_over = self._openings.step(failing, sure)
+        if not failing:
+            self._learn(minutes, at)
+        window = minutes.span(at, 2 * _WINDOW)
+        out = [self._signal(scope, failing[scope], window, at) for scope in is_open]
         return out + [closed(KIND, f"{self._role}/{scope}", at) for scope in is_over]
+
+    def _learn(self, minutes: Minutes, at: int) -> None:
+        """Remember what share of AAAA fails where nothing is amiss."""
+        for minute in minutes.span(at, 1):
+            parts = [part for (_, rdtype), part in minute.zones.items() if rdtype == codes.AAAA]
+            self._usual.append(
+                (sum(len(part.failed) for part in parts), sum(len(part.attempts) for part in parts))
+            )
+
+    def _usual_rate(self) -> float:
+        tries = sum(count for _, count in self._usual)
+        rate = sum(bad for bad, _ in self._usual) / tries if tries else 0.0
+        return min(max(_USUAL_MIN, 2 * rate), _PLAIN_RATE)
 
     def _failing(self, minutes: Minutes, at: int) -> dict[str, _Pair]:
         window = minutes.span(at, 2 * _WINDOW)
@@ -71,29 +102,31 @@ class Failures:
         held = [scope for scope in self._openings.scopes if "/" in scope]
         if not suspects and not held:
             return {}
+        usual = self._usual_rate()
         zones = {zone for minute in minutes.span(at, _WINDOW) for zone, _ in minute.zones}
-        whole = _scope(minutes, at, _ALL)
-        long = _Pair(_gather(window, _ALL, codes.AAAA), _gather(window, _ALL, codes.A))
-        at_site = _failing_site(long, suspects | set(held))
+        at_site = _failing_site(window, suspects | set(held), usual)
+        long = list(_spans(window, _ALL))[-1]
         if held and not _fails(_elsewhere(long, held[0]), 1):
             # A site that is open keeps what is its own, as failures come and go.
             return {s: pair for s, pair in at_site.items() if s in held}
-        if _fails(whole, 1):
+        whole = _failing_pair(window, _ALL, 1, usual)
+        if whole is not None:
             most = Counter(zone_of(name) for _, name in whole.six.failed).most_common(1)[0]
             named = next((z for z in zones if most[0] == z or most[0].endswith(f".{z}")), most[0])
             if most[1] >= _ONE_ZONE * len(whole.six.failed):
-                return {named: _scope(minutes, at, named)}
+                pair = _failing_pair(window, named, 1, usual)
+                return {named: pair or whole}
             is_one = any(not _fails(_elsewhere(long, site), 1) for site in at_site)
             return at_site if is_one else {_ALL: whole}
-        failing = {
-            zone: pair
-            for zone in zones & suspects
-            if _fails(pair := _scope(minutes, at, zone), len(zones))
-        }
+        failing = {}
+        for zone in zones & suspects:
+            pair = _failing_pair(window, zone, len(zones), usual)
+            if pair is not None:
+                failing[zone] = pair
         return failing or at_site
 
-    def _signal(self, scope: str, pair: _Pair, at: int) -> Signal:
-        six, four = pair
+    def _signal(self, scope: str, pair: _Pair, window: list[Minute], at: int) -> Signal:
+        six, four = pair.six, pair.four
         tries, bad = len(six.attempts), len(six.failed)
         known = [(cause, n) for cause, n in six.causes.most_common() if cause is not Cause.UNKNOWN]
         cause = known[0][0] if known else Cause.UNKNOWN
@@ -105,7 +138,8 @@ class Failures:
             what = f"AAAA asked from {scope}"
             where = f"in one part of the network: {scope} ({bad} of {tries})"
         if not where:
-            where = locate((client for client, _ in six.attempts), six.failed.values()).text()
+            whole = _gather(window, scope, codes.AAAA)  # more than it took to be sure
+            where = locate((client for client, _ in whole.attempts), whole.failed.values()).text()
         return Signal(
             KIND, f"{self._role}/{scope}", State.OPEN, at * 60,
             f"{what} fails for {bad} of {tries} attempts",
@@ -139,24 +173,62 @@ def _suspects(window: list[Minute]) -> set[str]:
     return found
 
 
-def _failing_site(whole: _Pair, suspects: set[str]) -> dict[str, _Pair]:
+def _failing_site(window: list[Minute], suspects: set[str], usual: float) -> dict[str, _Pair]:
     """Give the site, of those suspected, whose AAAA fail by and large while its A do not."""
-    counts = Counter(site_of(client) for client in whole.six.failed.values())
-    known = [(site, n) for site, n in counts.most_common() if site in suspects]
-    sites = [site for site, n in known[:_SITES_MAX] if n >= _SITE_FAILED_MIN]
-    for site in sites:
-        pair = _at_site(whole, site)
-        if _fails_at_site(pair, whole):
-            return {site: pair}
+    counts: Counter[str] = Counter()
+    for minute in window:
+        for (_, rdtype), part in minute.zones.items():
+            if rdtype == codes.AAAA:
+                counts.update(site_of(client) for client in part.failed.values())
+    known = [site for site, n in counts.most_common() if site in suspects and n >= _SITE_FAILED_MIN]
+    wanted = set(known[:_SITES_MAX])
+    if not wanted:
+        return {}
+    alarm = alarm_at(len(set().union(*(minute.sites for minute in window))))
+    tables = [_by_site(minute, wanted) for minute in reversed(window)]
+    for site in known[:_SITES_MAX]:
+        spans = _grow(table.get(site) for table in tables)
+        others = others_bad = 0
+        for minute, pair in zip(reversed(window), spans, strict=True):
+            there = minute.sites[site]
+            others += sum(minute.sites.values()) - there
+            others_bad += _failed_elsewhere(minute, site)
+            if _fails_at_site(pair, others, others_bad, usual, alarm):
+                return {site: pair}
     return {}
 
 
-def _at_site(whole: _Pair, site: str) -> _Pair:
-    return _Pair(*(_only(part, lambda client: site_of(client) == site) for part in whole))
+def _by_site(minute: Minute, wanted: set[str]) -> dict[str, _Pair]:
+    """Give AAAA and A of a minute for some sites."""
+    found = {site: _Pair(ZoneMinute(), ZoneMinute()) for site in wanted}
+    for (_, rdtype), part in minute.zones.items():
+        for attempt in part.attempts:
+            pair = found.get(site_of(attempt[0]))
+            if pair is None:
+                continue
+            into = pair.six if rdtype == codes.AAAA else pair.four
+            into.attempts.add(attempt)
+            if attempt in part.failed:
+                into.failed[attempt] = attempt[0]
+                into.causes += part.causes
+                into.evidence += [one for one in part.evidence if one.startswith(f"{attempt[0]} ")]
+    return found
+
+
+def _failed_elsewhere(minute: Minute, site: str) -> int:
+    return sum(
+        site_of(client) != site
+        for (_, rdtype), part in minute.zones.items()
+        if rdtype == codes.AAAA
+        for client in part.failed.values()
+    )
 
 
 def _elsewhere(whole: _Pair, site: str) -> _Pair:
-    return _Pair(*(_only(part, lambda client: site_of(client) != site) for part in whole))
+    def fits(client: str) -> bool:
+        return site_of(client) != site
+
+    return _Pair(_only(whole.six, fits), _only(whole.four, fits))
 
 
 def _only(whole: ZoneMinute, fits: Callable[[str], bool]) -> ZoneMinute:
@@ -169,33 +241,76 @@ def _only(whole: ZoneMinute, fits: Callable[[str], bool]) -> ZoneMinute:
     return part
 
 
-def _scope(minutes: Minutes, at: int, scope: str) -> _Pair:
-    """Gather AAAA and A of a scope: over five minutes, or ten where few ask."""
-    for count in (_WINDOW, 2 * _WINDOW):
-        window = minutes.span(at, count)
-        pair = _Pair(_gather(window, scope, codes.AAAA), _gather(window, scope, codes.A))
-        if len(pair.six.attempts) >= _TRIES_MIN * 2:
-            break
-    return pair
+def _spans(window: list[Minute], scope: str) -> Iterator[_Pair]:
+    """Give AAAA and A of the last minute, of the last two, and so on."""
+    return _grow(
+        _Pair(_gather([minute], scope, codes.AAAA), _gather([minute], scope, codes.A))
+        for minute in reversed(window)
+    )
+
+
+def _grow(minutes: Iterable[_Pair | None]) -> Iterator[_Pair]:
+    """Put minutes together, one more each time. What is given grows with the next."""
+    whole = _Pair(ZoneMinute(), ZoneMinute())
+    for one in minutes:
+        if one is not None:
+            for part, more in ((whole.six, one.six), (whole.four, one.four)):
+                part.attempts |= more.attempts
+                part.failed |= more.failed
+                part.causes += more.causes
+                part.evidence += more.evidence
+            whole = whole._replace(bad_minutes=whole.bad_minutes + bool(one.six.failed))
+        yield whole
+
+
+def _failing_pair(window: list[Minute], scope: str, scopes: int, usual: float) -> _Pair | None:
+    """Give the shortest span in which a scope fails: plainly at any length, else over five or ten
+    minutes."""
+    alarm = alarm_at(scopes)
+    for count, pair in enumerate(_spans(window, scope), 1):
+        # What looks like every zone's may be one site's: that takes some more to tell.
+        is_many = scope != _ALL or len(pair.six.failed) >= _PLAIN_ALL_MIN
+        if is_many and _fails_plainly(pair, usual, alarm):
+            return pair
+        is_enough = len(pair.six.attempts) >= _TRIES_MIN * 2
+        is_last = count >= len(window)
+        if ((count == _WINDOW and is_enough) or is_last) and _fails(pair, scopes):
+            return pair._replace(bad_minutes=0)  # weak evidence is looked at twice
+    return None
+
+
+def _fails_plainly(pair: _Pair, usual: float, alarm: float) -> bool:
+    """Whether AAAA fails far more than is usual, and A beside it does not."""
+    six, four = pair.six, pair.four
+    tries, bad = len(six.attempts), len(six.failed)
+    return (
+        bad >= _PLAIN_MIN
+        and bad >= _PLAIN_RATE * tries
+        and surprise(bad, tries, usual) > alarm
+        and fisher(bad, tries, len(four.failed), len(four.attempts)) < _PLAIN_P_MAX
+        # Every minute looks again: where A fails as well, chance has many turns.
+        and len(four.failed) * tries <= _PLAIN_SHARE_MAX * bad * len(four.attempts)
+        and _are_many(six)
+    )
 
 
 def _fails(pair: _Pair, scopes: int) -> bool:
-    six, four = pair
+    six, four = pair.six, pair.four
     tries, bad = len(six.attempts), len(six.failed)
     if tries < _TRIES_MIN or bad / tries < _RATE_MIN or not _are_many(six):
         return False
     return fisher(bad, tries, len(four.failed), len(four.attempts)) < _P_MAX / max(1, scopes)
 
 
-def _fails_at_site(pair: _Pair, whole: _Pair) -> bool:
+def _fails_at_site(pair: _Pair, others: int, others_bad: int, usual: float, alarm: float) -> bool:
     """Whether AAAA fails here by and large, unlike A here and unlike AAAA elsewhere."""
-    six, four = pair
+    six, four = pair.six, pair.four
     tries, bad = len(six.attempts), len(six.failed)
     if bad < _SITE_FAILED_MIN or bad < _SITE_RATE_MIN * tries or not _are_many(six):
         return False
-    others, others_bad = len(whole.six.attempts) - tries, len(whole.six.failed) - bad
     return (
-        fisher(bad, tries, len(four.failed), len(four.attempts)) < _SITE_P_MAX
+        surprise(bad, tries, usual) > alarm
+        and fisher(bad, tries, len(four.failed), len(four.attempts)) < _SITE_P_MAX
         and fisher(bad, tries, others_bad, others) < _ELSEWHERE_P_MAX
     )
 

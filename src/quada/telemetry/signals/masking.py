@@ -25,7 +25,7 @@ _WINDOW: Final = 5
 _KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 _NATIVE_MAX: Final = 50_000
 _MASKED_MAX: Final = 20_000  # attempts a minute
-_COUNT_MIN: Final = 10
+_COUNT_MIN: Final = 6
 _NETS_MIN: Final = 3
 _NAMES_MIN: Final = 3  # one name may have given its AAAA up
 _ALL: Final = "*"
@@ -86,6 +86,7 @@ class Masking:
         span = [self._minutes[n] for n in range(at - _WINDOW + 1, at + 1) if n in self._minutes]
         made: set[tuple[str, str]] = set().union(*(minute.made for minute in span))
         masked: dict[tuple[str, str], Cause] = {}
+        is_lasting = sum(bool(minute.masked) for minute in span) > 1
         for minute in span:
             masked |= minute.masked
         found: dict[str, Signal] = {}
@@ -97,7 +98,7 @@ class Masking:
             zone, most = Counter(zone_of(name) for _, name in masked).most_common(1)[0]
             scope = zone if most >= _ONE_ZONE * len(masked) else _ALL
             found[scope] = self._signal(scope, made, masked, at)
-        is_open, is_over = self._openings.step(found)
+        is_open, is_over = self._openings.step(found, found if is_lasting else ())
         out = [found[scope] for scope in is_open]
         return out + [closed(KIND, f"{self._role}/{scope}", at) for scope in is_over]
 

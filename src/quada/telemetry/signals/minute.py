@@ -85,12 +85,13 @@ class Minute:
 
     def _add_upstream(self, event: Event) -> None:
         address = event.client
-        if address is None or event.qname is None:
+        if address is None:
             return
         is_good = event.rcode is not None and event.cause not in (
             Cause.REACHABILITY, Cause.DELEGATION,
         )  # fmt: skip
-        zone = event.zone or zone_of(event.qname)
+        # systemd-resolved complains of its servers without saying what it asked.
+        zone = event.zone or (zone_of(event.qname) if event.qname else ".")
         family = 6 if ":" in address else 4
         _count(self.servers, address, is_good=is_good)
         _count(self.families, (zone, family), is_good=is_good)

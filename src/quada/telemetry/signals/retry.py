@@ -15,7 +15,7 @@ import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from quada.telemetry.event import Kind
+from quada.telemetry.event import FLAG_STREAM, Kind
 from quada.telemetry.signals.cluster import locate, net_of
 from quada.telemetry.signals.opening import Openings
 from quada.telemetry.signals.signal import Signal, State, closed
@@ -154,7 +154,7 @@ class Retries:
                 self._open.popitem(last=False)
             if len(minute.tried[family]) < _CLIENTS_MAX:
                 minute.tried[family].append(key[0])
-        elif known is not None and event.transport in _STREAMS:
+        elif known is not None and (event.transport in _STREAMS or event.flags & FLAG_STREAM):
             del self._open[key]
             if not known.is_told and len(minute.again[family]) < _CLIENTS_MAX:
                 minute.again[family].append(key[0])

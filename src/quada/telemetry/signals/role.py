@@ -70,13 +70,14 @@ class RoleWatch:
         return {
             "volume": list(self._volume),
             "share": self._share.memory(),
+            "pairs": self._share.pairs(),
             "retries": self._retries.memory(),
         }
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Take on what an earlier watch found usual."""
         self._volume.extend(int(count) for count in memory["volume"])
-        self._share.recall(memory["share"])
+        self._share.recall(memory["share"], memory.get("pairs", ()))
         self._retries.recall(memory["retries"])
 
     def judge(self, at: int, lost: int) -> list[Signal]:

@@ -1,4 +1,8 @@
-"""`aaaa-share`: fewer AAAA questions beside A than usual (CHECKS.md 4.1)."""
+"""`aaaa-share`: fewer AAAA questions beside A than usual (CHECKS.md 4.1).
+
+Two measures. The mix of all questions works for every kind of log. Pairs are far sharper where
+clients ask both types together, as stubs do: of those that ask A for a name, how many ask AAAA too.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,12 @@ import quada.wire.codes as codes
 from quada.telemetry.signals.cluster import net_of
 from quada.telemetry.signals.opening import CLOSE_AFTER
 from quada.telemetry.signals.signal import Signal, State, closed
-
-if TYPE_CHECKING:
-    from quada.telemetry.signals.minute import Minutes
+from quada.telemetry.signals.statistic import alarm_at, surprise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from quada.telemetry.signals.minute import Minutes
 
 KIND: Final = "aaaa-share"
 _WINDOW: Final = 5
@@ -25,9 +29,55 @@ _HISTORY_MAX: Final = 7 * 1440
 _TRIES_MIN: Final = 120
 _NETS_MIN: Final = 5
 _DRIFT: Final = 1.5
-_ALARM: Final = 6.0
+_ALARM: Final = 8.0
 _DROP_MIN: Final = 0.35
 _SPREAD_MIN: Final = 0.04
+_PAIR_DROP_MIN: Final = 0.29  # 25%: they tell small drops apart, too
+_PAIR_TRIES_MIN: Final = 30
+_PAIRED_MIN: Final = 0.1  # of those that ask A: with fewer, clients do not ask in pairs
+
+
+class _Pairs:
+    """Of the attempts for A in a minute, those that came with one for AAAA: a sequential test."""
+
+    def __init__(self) -> None:
+        self.history: deque[tuple[int, int]] = deque(maxlen=1440)  # alone, of all
+        self._recent: deque[tuple[int, int]] = deque(maxlen=2 * _WINDOW)
+
+    def take(self, alone: int, tries: int) -> tuple[float, float] | None:
+        """Take a minute; gives the share of pairs now and usually where it fell, else None."""
+        self._recent.append((alone, tries))
+        tried = sum(n for _, n in self.history)
+        if len(self.history) < _HISTORY_MIN or not tried:
+            return None
+        usual = max(sum(k for k, _ in self.history) / tried, 0.01)
+        if 1 - usual < _PAIRED_MIN:
+            return None
+        spread = self._overdispersion(usual)
+        alone = tries = bad_minutes = 0
+        for here, count in reversed(self._recent):
+            alone, tries = alone + here, tries + count
+            bad_minutes += here > usual * count
+            if (
+                bad_minutes > 1
+                and tries >= _PAIR_TRIES_MIN
+                and (tries - alone) / tries < (1 - usual) * math.exp(-_PAIR_DROP_MIN)
+                and surprise(alone, tries, usual) > alarm_at() * spread
+            ):
+                return 1 - alone / tries, 1 - usual
+        return None
+
+    def keep(self) -> None:
+        """Count the last minute as usual."""
+        self.history.append(self._recent[-1])
+
+    def _overdispersion(self, usual: float) -> float:
+        """Give how much more minutes differ than independent clients would make them."""
+        deviations = [
+            (k - usual * n) ** 2 / (usual * (1 - usual) * n) for k, n in self.history if n
+        ]
+        # The median of a squared normal deviate is 0.455.
+        return max(1.0, median(deviations) / 0.455)
 
 
 class Share:
@@ -36,6 +86,7 @@ class Share:
     def __init__(self, role: str) -> None:
         self._role = role
         self._history: deque[tuple[int, float]] = deque(maxlen=_HISTORY_MAX)
+        self._pairs = _Pairs()
         self._sum = 0.0
         self._quiet = 0
 
@@ -43,9 +94,16 @@ class Share:
         """Give what is usual, minute by minute, for `recall`."""
         return [[at, round(share, 4)] for at, share in self._history]
 
-    def recall(self, memory: Iterable[Sequence[float]]) -> None:
+    def pairs(self) -> list[list[int]]:
+        """Give the attempts for A that were usual, those alone first, for `recall`."""
+        return [list(one) for one in self._pairs.history]
+
+    def recall(
+        self, memory: Iterable[Sequence[float]], pairs: Iterable[Sequence[int]] = ()
+    ) -> None:
         """Take on what an earlier watch found usual."""
         self._history.extend((int(at), float(share)) for at, share in memory)
+        self._pairs.history.extend((int(alone), int(tries)) for alone, tries in pairs)
 
     def judge(self, minutes: Minutes, at: int) -> list[Signal]:
         """Judge the minute that is over."""
@@ -57,26 +115,33 @@ class Share:
             return []
         share = math.log((len(six) + 0.5) / (len(four) + 0.5))
         baseline = self._baseline(at)
+        now = window[-1].attempts
+        paired = self._pairs.take(len(now[codes.A] - now[codes.AAAA]), len(now[codes.A]))
         if baseline is None:
             self._history.append((at, share))
+            self._pairs.keep()
             return []
         usual, spread, is_sure = baseline
         z = (share - usual) / max(spread, math.sqrt(4 / tries), _SPREAD_MIN)
         self._sum = max(0.0, self._sum - z - _DRIFT)
-        if self._sum > _ALARM and usual - share >= _DROP_MIN:
+        if paired is not None or (self._sum > _ALARM and usual - share >= _DROP_MIN):
             self._quiet = 0
             self._sum = min(self._sum, 4 * _ALARM)
             missing = {net_of(c) for c, _ in four} - {net_of(c) for c, _ in six}
+            summary = f"AAAA questions fell to {math.exp(share):.2f} for each A"
+            compared = f"usually {math.exp(usual):.2f}" + ("" if is_sure else ", by one day alone")
+            if paired is not None:
+                summary = f"{paired[0]:.0%} of those that ask A ask AAAA too"
+                compared = f"usually {paired[1]:.0%}"
             return [
-                Signal(KIND, self._role, State.OPEN, at * 60,
-                       f"AAAA questions fell to {math.exp(share):.2f} for each A",
-                       f"usually {math.exp(usual):.2f}" + ("" if is_sure else ", by one day alone"),
+                Signal(KIND, self._role, State.OPEN, at * 60, summary, compared,
                        "clients ask less", f"{len(missing)} networks ask A alone"
                        if missing else "everywhere", (), "quada tail a not aaaa")
             ]  # fmt: skip
         # What is judged abnormal must not become usual.
         if self._sum <= _ALARM / 2:
             self._history.append((at, share))
+            self._pairs.keep()
         self._quiet = self._quiet + 1 if z > -_DRIFT else 0
         if self._quiet >= CLOSE_AFTER:
             self._sum = 0.0

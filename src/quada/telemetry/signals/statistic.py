@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_VAIN_MIN: Final = 5 * 1440  # minutes: 0.2 alarms in vain a scope and day
 
 
 def fisher(bad: int, tries: int, other_bad: int, other_tries: int) -> float:
@@ -31,6 +33,29 @@ def fisher(bad: int, tries: int, other_bad: int, other_tries: int) -> float:
             if tries - k <= total - all_bad
         ),
     )
+
+
+def surprise(bad: int, tries: int, usual: float) -> float:
+    """Give the log-likelihood ratio of the share seen against a usual one that it is above.
+
+    The largest over windows that end now is a generalized likelihood ratio test that looks every
+    minute (Lai 1995, window-limited): it alarms as soon as there is evidence enough, whatever the
+    effect, where a fixed window waits until it is full.
+    """
+    if not tries or bad <= usual * tries:
+        return 0.0
+    good, share = tries - bad, bad / tries
+    there = good * math.log((1 - share) / (1 - usual)) if good else 0.0
+    return bad * math.log(share / usual) + there
+
+
+def alarm_at(scopes: int = 1) -> float:
+    """Give the surprise at which one of so many scopes alarms in vain once in five days at most.
+
+    A likelihood ratio of whatever length exceeds e^h with a chance of e^-h (Ville), and each minute
+    begins one a scope.
+    """
+    return math.log(_VAIN_MIN * max(1, scopes))
 
 
 def wilson(good: int, count: int) -> tuple[float, float]:
