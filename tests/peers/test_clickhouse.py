@@ -1,5 +1,6 @@
 """ClickHouse as the event store: same questions, same answers; whole commits or none."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from quada.server.looking import read_logged
 from quada.store.clickhouse import ClickHouseStore, Place, filled
 from quada.store.events import Policy
+from quada.store.queue import QueuedStore
 from quada.store.seam import ask, open_events, open_history, settle_place, settled_clients
 from quada.telemetry.event import Cause, Event, Kind, Provenance, Role, Validation
 from quada.telemetry.filter import read_terms
@@ -200,6 +202,76 @@ def test_what_was_never_committed_is_not_seen_also_after_a_restart(
     after = ClickHouseStore(tmp_path, place, Policy())
     after.put([event(qname="whole.")], {}, NOW)
     assert after.ask("SELECT qname FROM events")[1] == [("whole.",)]
+
+
+def away(place: Place) -> Place:
+    return place._replace(url="http://[::1]:1/quada")
+
+
+def test_events_wait_on_disk_while_the_server_is_away_and_go_in_once(
+    tmp_path: Path, place: Place
+) -> None:
+    policy = Policy(clients="truncated")
+    first = QueuedStore(tmp_path, away(place), policy, 1 << 20)
+    assert first.trouble
+    assert first.positions() == {}
+    first.put([event(qname="a.")], {"file": 1}, NOW)
+    first.put([event(qname="b.", client=None, detail="why")], {"file": 2}, NOW)
+    assert first.waiting_octets > 0
+    assert b"2001:db8:0:1::9" not in b"".join(f.read_bytes() for f in tmp_path.rglob("*.json"))
+    # The next start finds the server: what waited goes in, in order, and its positions too.
+    second = QueuedStore(tmp_path, place, policy, 1 << 20)
+    assert second.positions()["file"] == 2
+    second.put([event(qname="c.")], {"file": 3}, NOW)
+    assert (second.trouble, second.waiting_octets) == ("", 0)
+    store = ClickHouseStore(tmp_path, place, policy)
+    _, rows = store.ask("SELECT qname, client, detail FROM events ORDER BY qname")
+    assert rows == [
+        ("a.", "2001:db8:0:1::", None),
+        ("b.", None, "why"),
+        ("c.", "2001:db8:0:1::", None),
+    ]
+    # Away again at the next start: where files were read to is known all the same.
+    third = QueuedStore(tmp_path, away(place), policy, 1 << 20)
+    assert third.positions()["file"] == 3
+
+
+def test_what_came_through_before_the_answer_was_lost_is_not_put_again(
+    tmp_path: Path, place: Place
+) -> None:
+    queued = QueuedStore(tmp_path, away(place), Policy(), 1 << 20)
+    queued.put([event()], {"file": 1}, NOW)
+    store = ClickHouseStore(tmp_path, place, Policy())
+    store.put([event()], {"file": 1, "queue": {"at": 1}}, NOW)
+    back = QueuedStore(tmp_path, place, Policy(), 1 << 20)
+    back.put([], {"file": 1}, NOW)
+    assert store.ask("SELECT count() FROM events")[1] == [(1,)]
+    assert not back.waiting_octets
+
+
+def test_a_queue_is_bounded_and_a_broken_file_in_it_keeps_nothing_waiting(
+    tmp_path: Path, place: Place
+) -> None:
+    queued = QueuedStore(tmp_path, away(place), Policy(), 2_000)
+    took = 0
+    with contextlib.suppress(ReachFault):
+        for took in range(20):  # noqa: B007
+            queued.put([event()], {}, NOW)
+    with pytest.raises(ReachFault, match="full"):
+        queued.put([event()], {}, NOW)
+    assert took > 1
+    assert queued.waiting_octets <= 2_000
+    (tmp_path / "queue" / "000000000001.json").write_text("{")
+    count = len(list((tmp_path / "queue").glob("*.json"))) - 1
+    back = QueuedStore(tmp_path, place, Policy(), 2_000)
+    back.put([], {}, NOW)
+    assert not back.waiting_octets
+    assert (tmp_path / "queue" / "000000000001.broken").exists()
+    assert ask_count(tmp_path, place) == count
+
+
+def ask_count(directory: Path, place: Place) -> int:
+    return ClickHouseStore(directory, place, Policy()).ask("SELECT count() FROM events")[1][0][0]
 
 
 def test_old_days_go_by_age_and_by_space(tmp_path: Path, place: Place) -> None:

@@ -49,6 +49,7 @@ class EventSettings:
     )
     clickhouse_user: str = setting("", "User of that server.")
     clickhouse_secret: str = setting("", "Its password; never shown or logged.")
+    queue_mib: int = setting(256, "Space on disk for events while that server is away.", unit="MiB")
     clients: str = setting(
         "whole",
         "What is stored of client addresses; truncated is /64 and /24.",

@@ -25,7 +25,7 @@ from quada.server.watching import Watcher
 from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.clickhouse import Place
 from quada.store.events import Policy
-from quada.store.seam import open_events, settle_place
+from quada.store.seam import open_patiently, settle_place
 from quada.wire.faults import ConfigFault, DataFault, Fault
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from quada.server.outputs import Output
     from quada.server.plan import Plan
-    from quada.store.seam import Events
+    from quada.store.seam import PatientEvents
     from quada.telemetry.event import Event
 
     Subscriber = Callable[[Sequence[Event]], None]
@@ -68,6 +68,7 @@ class Collector:
         subscribers: Sequence[Subscriber] = (),
         per_second: int = 0,
         place: Place | None = None,
+        queue_octets: int = 1 << 28,
     ) -> None:
         self._rings = rings
         self._history = history
@@ -76,7 +77,7 @@ class Collector:
         self._per_second = per_second
         self._subscribers = list(subscribers)
         settle_place(history, place)
-        self._store: Events = open_events(history, policy or Policy())
+        self._store: PatientEvents = open_patiently(history, policy or Policy(), queue_octets)
         self._store.settle()
         self._sources: dict[str, FileSource | TapSource | RingSource] = {}
         self._running: dict[str, LogSource] = {}
@@ -100,6 +101,11 @@ class Collector:
     def sampled_count(self) -> int:
         """How many events of rings were passed over while every n-th was taken."""
         return sum(s.sampled_count for s in self._sources.values() if isinstance(s, RingSource))
+
+    @property
+    def waiting_octets(self) -> int:
+        """How much waits on disk for a store that is away."""
+        return self._store.waiting_octets
 
     def logs(self) -> dict[str, dict[str, Any]]:
         """Tell of each followed log its lines, those not understood, and what keeps it."""
@@ -201,7 +207,10 @@ class Collector:
         now_s = int(time.time())
         try:
             self._store.put(self._buffer, positions, now_s)
-            self._buffer, self._has_news, self._said = [], False, ""
+            self._buffer, self._has_news = [], False
+            if self._store.trouble != self._said:
+                self._said = self._store.trouble
+                log.warning("events wait for their store", why=self._said or "no more")
             if time.monotonic() - self._compacted_at > _COMPACT_S:
                 self._compacted_at = time.monotonic()
                 self._store.compact(now_s)
@@ -235,6 +244,7 @@ async def collect(plan: Plan, metrics_sockets: Sequence[socket.socket] = ()) -> 
         per_second=0 if settings.jsonl else settings.store_per_second,
         place=Place(settings.clickhouse, settings.clickhouse_user, settings.clickhouse_secret)
         if settings.clickhouse else None,
+        queue_octets=settings.queue_mib << 20,
     )  # fmt: skip
     beside: list[asyncio.Task[None]] = []
     watcher: Watcher | None = None

@@ -101,6 +101,7 @@ class Exposition(PrometheusCollector):
         named = {self.meter.source(name): one for name, one in logs.items()}
         told: dict[str, dict[tuple[str, ...], float]] = {
             "quada_events_lost_total": {(): self._collector.lost_count},
+            "quada_events_waiting_bytes": {(): self._collector.waiting_octets},
             "quada_events_sampled_total": {(): self._collector.sampled_count},
             "quada_log_lines_total": {(n,): one.get("lines", 0) for n, one in named.items()},
             "quada_log_lines_unknown_total": {
@@ -113,6 +114,7 @@ class Exposition(PrometheusCollector):
         }
         if self._watcher is not None:
             kinds = Counter(self._watcher.open_kinds())
+            told["quada_watch_left_out_total"] = {(): self._watcher.left_out_count}
             told["quada_alerts_open"] = {(kind,): count for kind, count in kinds.items()}
         return told
 

@@ -70,6 +70,11 @@ class Watcher:
         """Give the kind of each open alert."""
         return [alert.kind for alert in self._store.alerts(is_open=True, limit=500)]
 
+    @property
+    def left_out_count(self) -> int:
+        """How many events samples stood for, in minutes that held too much to keep."""
+        return self._watch.left_out_count
+
     def feed(self, events: Sequence[Event]) -> None:
         """Take a batch of events."""
         self._watch.feed(events)

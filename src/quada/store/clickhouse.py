@@ -20,7 +20,7 @@ from quada.telemetry.rollup import roll_up
 from quada.wire.faults import ConfigFault, ReachFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import httpx
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quada.telemetry.filter import Term
 
 _TIMEOUT_S: Final = 15.0  # our choice: the collector waits for it, and rings hold minutes
+_CONNECT_S: Final = 3.0
 _ROWS_MAX: Final = 100_000
 _COMMITS_KEPT_S: Final = 2 * 86_400
 _KINDS: Final = {"TIMESTAMP": "DateTime('UTC')", "VARCHAR": "String", "BIGINT": "Int64",
@@ -63,7 +64,8 @@ class Connection:
         self._url = base
         self._client = httpx.Client(
             auth=(place.user, place.secret) if place.user else None, trust_env=False,
-            timeout=_TIMEOUT_S, limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_S),
+            limits=httpx.Limits(max_keepalive_connections=0),
         )  # fmt: skip
 
     def run(self, sql: str, data: bytes = b"", *, is_reading: bool = False) -> str:
@@ -125,6 +127,16 @@ class ClickHouseStore:
 
         After a ReachFault the same events, and more, are to be put again.
         """
+        self._put(events, positions, now_s, self._show_client)
+
+    def put_shown(self, events: Sequence[Event], positions: Mapping[str, Any], now_s: int) -> None:
+        """Store events whose client addresses are already what is kept of them."""
+        self._put(events, positions, now_s, str)
+
+    def _put(
+        self, events: Sequence[Event], positions: Mapping[str, Any], now_s: int,
+        show_client: Callable[[str], str],
+    ) -> None:  # fmt: skip
         with self._locked():
             last, _, known = self._last()
             if self._under_way is not None:
@@ -135,7 +147,7 @@ class ClickHouseStore:
                     self._recover()
             number = max(last, self._voided()) + 1
             self._under_way = number, len(events)
-            for table, rows in self._rows(events):
+            for table, rows in self._rows(events, show_client):
                 self._insert(table, rows, number, now_s)
             self._commit(number, {**known, **positions}, now_s)
             self._under_way = None
@@ -264,11 +276,13 @@ class ClickHouseStore:
         row = (number, _moment(now_s), self._policy.clients, json.dumps(positions))
         self._connection.run("INSERT INTO commits FORMAT TabSeparated", _lines([row]))
 
-    def _rows(self, events: Sequence[Event]) -> Iterator[tuple[str, list[Row]]]:
+    def _rows(
+        self, events: Sequence[Event], show_client: Callable[[str], str]
+    ) -> Iterator[tuple[str, list[Row]]]:
         if not events:
             return
         rollups, clients = rollup_rows(roll_up(events))
-        yield "events", event_rows(events, self._show_client)
+        yield "events", event_rows(events, show_client)
         yield "rollups", rollups
         if clients and self._policy.clients != "hashed":
             yield "clients", clients

@@ -63,6 +63,9 @@ class EventStore:
     Raises: ReachFault where it cannot be made or written; nothing is changed then.
     """
 
+    trouble = ""  # it is here, or not at all: nothing waits for a server
+    waiting_octets = 0
+
     def __init__(self, directory: Path, policy: Policy = Policy()) -> None:  # noqa: B008
         self._directory = directory
         self._policy = policy

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import quada.store.events as files
 from quada.store.clickhouse import ClickHouseHistory, ClickHouseStore, Place
 from quada.store.history import History
+from quada.store.queue import QueuedStore
 from quada.wire.faults import DataFault
 
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ class Events(Protocol):
     def settle(self) -> None: ...
     def compact(self, now_s: int) -> int: ...
     def status(self) -> dict[str, Any]: ...
+
+
+class PatientEvents(Events, Protocol):
+    """A store that may have to wait for its server; `trouble` says why, empty where it does not."""
+
+    @property
+    def trouble(self) -> str: ...
+    @property
+    def waiting_octets(self) -> int: ...
 
 
 class Told(Protocol):
@@ -64,6 +74,17 @@ def open_events(history: Path, policy: files.Policy) -> Events:
     if place is None:
         return files.EventStore(history, policy)
     return ClickHouseStore(history, place, policy)
+
+
+def open_patiently(history: Path, policy: files.Policy, queue_octets: int) -> PatientEvents:
+    """Open the store for the collector, whose server may be away: events then wait on disk.
+
+    Raises: ReachFault for a disk that cannot be written, ConfigFault, DataFault.
+    """
+    place = _place(history)
+    if place is None:
+        return files.EventStore(history, policy)
+    return QueuedStore(history, place, policy, queue_octets)
 
 
 def open_history(history: Path) -> Told:

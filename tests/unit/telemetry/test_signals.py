@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from bench.watch import crowd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quada.telemetry.event import FLAG_STREAM, Cause, Event, Kind, Provenance, Role
 from quada.telemetry.signals import Signal, State, Watch
 from quada.telemetry.signals.cluster import _key, _text, site_of
+from quada.telemetry.signals.minute import Minute
 from quada.telemetry.signals.statistic import above_usual
 from quada.wire.ask import Transport
 
@@ -393,3 +395,31 @@ def test_a_stream_of_unknown_kind_is_a_retry_over_a_stream() -> None:
     for event in (one for minute in minutes for one in minute if one.transport is Transport.TCP):
         event.transport, event.flags = None, FLAG_STREAM
     assert [one.kind for one in told(minutes)] == ["client-retry"]
+
+
+def test_a_great_crowd_is_kept_as_a_sample_and_a_small_zone_beside_it_whole() -> None:
+    watch, said = Watch(), []
+    for number in range(3):
+        events = [*crowd(number, 400), *failing(number, 6)]
+        watch.feed(events)
+        minute = watch._roles[Role.RECURSIVE].minutes.at(START_S // 60 + number)
+        assert len(minute.attempts[28]) + len(minute.attempts[1]) <= 12_000
+        assert sum(len(zone.attempts) for zone in minute.zones.values()) <= 12_000
+        assert len(minute.zones["shop.example.", 28].attempts) == 12
+        retries = watch._roles[Role.RECURSIVE]._retries._minutes[START_S // 60 + number]
+        assert len(retries.names) <= 6_000
+        assert len(retries.tried[6]) <= 6_000
+        said += watch.judge(START_S + (number + 1) * 60 + 31)
+    assert [one.scope for one in said] == ["recursive/shop.example."]
+    assert said[0].compared.endswith("of a sample")
+    assert watch.left_out_count > 10_000
+
+
+def test_shares_of_a_sample_are_those_of_the_whole() -> None:
+    minute = Minute()
+    for number in range(40_000):
+        client = f"2001:db8:{number % 50:x}:{number:x}::1"
+        minute.add(query(0, 1, client, f"n{number}.shop.example.", rcode=2 * (number % 10 == 0)))
+    (zone,) = minute.zones.values()
+    assert 500 < len(zone.attempts) <= 2_000
+    assert 0.06 < len(zone.failed) / len(zone.attempts) < 0.14

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from quada.telemetry.event import Kind, Provenance
-from quada.telemetry.signals.minute import zone_of
+from quada.telemetry.signals.minute import KEPT, forget, zone_of
 from quada.telemetry.signals.opening import Openings
 from quada.telemetry.signals.signal import Signal, State, closed
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 KIND: Final = "alias-failing"
 _WINDOW: Final = 5
-_KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 _NAMES_MAX: Final = 5_000
 _COUNT_MIN: Final = 4
 _SHARE_MIN: Final = 0.1
@@ -53,8 +52,7 @@ class AliasAnswers:
         minute = self._minutes.get(at)
         if minute is None:
             minute = self._minutes[at] = {}
-            for old in [one for one in self._minutes if one < at - _KEPT]:
-                del self._minutes[old]
+            forget(self._minutes, at - KEPT)
         key = event.zone or zone_of(event.qname), event.qname
         counts = minute.get(key)
         if counts is None:
@@ -67,6 +65,7 @@ class AliasAnswers:
 
     def judge(self, at: int) -> list[Signal]:
         """Judge the minute that is over."""
+        forget(self._minutes, at - _WINDOW)
         total: Counter[str] = Counter()
         stale: Counter[str] = Counter()
         failed: Counter[str] = Counter()

@@ -31,6 +31,7 @@ _PLAIN_RATE: Final = 0.1
 _PLAIN_P_MAX: Final = 0.01  # that A fails alike, there
 _PLAIN_SHARE_MAX: Final = 0.25  # that A fails, of the share of AAAA that does
 _USUAL_MAX: Final = 1440  # minutes
+_QUIET: Final = 0.8  # of the minutes: what failed in the others may be an incident itself
 _USUAL_MIN: Final = 0.005  # failures of AAAA that are usual anywhere
 _SUSPECT: Final = 0.25
 _ALL: Final = "*"
@@ -87,13 +88,16 @@ class Failures:
         """Remember what share of AAAA fails where nothing is amiss."""
         for minute in minutes.span(at, 1):
             parts = [part for (_, rdtype), part in minute.zones.items() if rdtype == codes.AAAA]
-            self._usual.append(
-                (sum(len(part.failed) for part in parts), sum(len(part.attempts) for part in parts))
-            )
+            tries = sum(len(part.attempts) for part in parts)
+            if tries:
+                self._usual.append((sum(len(part.failed) for part in parts), tries))
 
     def _usual_rate(self) -> float:
-        tries = sum(count for _, count in self._usual)
-        rate = sum(bad for bad, _ in self._usual) / tries if tries else 0.0
+        """Give the share above which a failure counts as evidence: of the quieter minutes."""
+        rates = sorted(self._usual, key=lambda one: one[0] / one[1])
+        quiet = rates[: int(len(rates) * _QUIET)]
+        tries = sum(count for _, count in quiet)
+        rate = sum(bad for bad, _ in quiet) / tries if tries else 0.0
         return min(max(_USUAL_MIN, 2 * rate), _PLAIN_RATE)
 
     def _failing(self, minutes: Minutes, at: int) -> dict[str, _Pair]:
@@ -267,10 +271,12 @@ def _failing_pair(window: list[Minute], scope: str, scopes: int, usual: float) -
     """Give the shortest span in which a scope fails: plainly at any length, else over five or ten
     minutes."""
     alarm = alarm_at(scopes)
+    *_, longest = _spans(window, scope)
+    is_six_alone = _is_six_alone(longest)
     for count, pair in enumerate(_spans(window, scope), 1):
         # What looks like every zone's may be one site's: that takes some more to tell.
         is_many = scope != _ALL or len(pair.six.failed) >= _PLAIN_ALL_MIN
-        if is_many and _fails_plainly(pair, usual, alarm):
+        if is_many and is_six_alone and _fails_plainly(pair, usual, alarm):
             return pair
         is_enough = len(pair.six.attempts) >= _TRIES_MIN * 2
         is_last = count >= len(window)
@@ -288,10 +294,16 @@ def _fails_plainly(pair: _Pair, usual: float, alarm: float) -> bool:
         and bad >= _PLAIN_RATE * tries
         and surprise(bad, tries, usual) > alarm
         and fisher(bad, tries, len(four.failed), len(four.attempts)) < _PLAIN_P_MAX
-        # Every minute looks again: where A fails as well, chance has many turns.
-        and len(four.failed) * tries <= _PLAIN_SHARE_MAX * bad * len(four.attempts)
+        and _is_six_alone(pair)
         and _are_many(six)
     )
+
+
+def _is_six_alone(pair: _Pair) -> bool:
+    """Whether A fails far less. Every minute looks again: where A fails, chance has many turns."""
+    six, four = pair.six, pair.four
+    bad, tries = len(six.failed), len(six.attempts)
+    return len(four.failed) * tries <= _PLAIN_SHARE_MAX * bad * len(four.attempts)
 
 
 def _fails(pair: _Pair, scopes: int) -> bool:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 import quada.wire.codes as codes
 from quada.telemetry.event import Cause, Kind, Provenance
 from quada.telemetry.signals.cluster import locate, net_of
-from quada.telemetry.signals.minute import zone_of
+from quada.telemetry.signals.minute import KEPT, forget, zone_of
 from quada.telemetry.signals.opening import Openings
+from quada.telemetry.signals.sample import Sample
 from quada.telemetry.signals.signal import Signal, State, closed
 
 if TYPE_CHECKING:
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 
 KIND: Final = "dns64-masking"
 _WINDOW: Final = 5
-_KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 _NATIVE_MAX: Final = 50_000
-_MASKED_MAX: Final = 20_000  # attempts a minute
+_MASKED_MAX: Final = 5_000  # attempts a minute; of more a sample
 _COUNT_MIN: Final = 6
 _NETS_MIN: Final = 3
 _NAMES_MIN: Final = 3  # one name may have given its AAAA up
@@ -38,6 +38,19 @@ class _Minute:
     def __init__(self) -> None:
         self.made: set[tuple[str, str]] = set()
         self.masked: dict[tuple[str, str], Cause] = {}
+        self.sample: Sample[tuple[str, str]] = Sample()
+
+    def add(self, attempt: tuple[str, str], masks: Cause | None) -> None:
+        """Count an attempt, and what it masks."""
+        if hash(attempt) & self.sample.mask:
+            return
+        self.made.add(attempt)
+        if masks is not None:
+            self.masked[attempt] = masks
+        if len(self.made) > _MASKED_MAX:
+            self.sample.halve()
+            self.made = {one for one in self.made if self.sample.still(one)}
+            self.masked = {one: c for one, c in self.masked.items() if self.sample.still(one)}
 
 
 class Masking:
@@ -73,16 +86,13 @@ class Masking:
         minute = self._minutes.get(at)
         if minute is None:
             minute = self._minutes[at] = _Minute()
-            for old in [one for one in self._minutes if one < at - _KEPT]:
-                del self._minutes[old]
-        if len(minute.made) >= _MASKED_MAX:
-            return
-        minute.made.add((client, name))
-        if event.cause or name in self._native:
-            minute.masked[client, name] = event.cause or Cause.UNKNOWN
+            forget(self._minutes, at - KEPT)
+        is_masked = event.cause or name in self._native
+        minute.add((client, name), (event.cause or Cause.UNKNOWN) if is_masked else None)
 
     def judge(self, at: int) -> list[Signal]:
         """Judge the minute that is over."""
+        forget(self._minutes, at - _WINDOW)
         span = [self._minutes[n] for n in range(at - _WINDOW + 1, at + 1) if n in self._minutes]
         made: set[tuple[str, str]] = set().union(*(minute.made for minute in span))
         masked: dict[tuple[str, str], Cause] = {}

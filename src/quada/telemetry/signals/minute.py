@@ -12,45 +12,79 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import quada.wire.codes as codes
 from quada.telemetry.event import Cause, Kind
 from quada.telemetry.signals.cluster import site_of
+from quada.telemetry.signals.sample import Sample
 
 if TYPE_CHECKING:
     from quada.telemetry.event import Event
 
 _Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
-_ATTEMPTS_MAX: Final = 200_000  # a minute and type; more are counted and not told apart
+_ATTEMPTS_MAX: Final = 6_000  # a minute and type; of more a sample
+_ZONE_ATTEMPTS_MAX: Final = 12_000  # a minute, of all zones and both types
+_ZONE_MAX: Final = 2_000  # of them, a zone and type; less where zones are many
 _ZONES_MAX: Final = 2_000
 _SERVERS_MAX: Final = 5_000
 _EVIDENCE_MAX: Final = 5
-_KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
+KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 
 
 class ZoneMinute:
     """A zone's attempts and failures of one type in a minute. `failed` gives the client of each."""
 
-    __slots__ = ("attempts", "causes", "evidence", "failed")
+    __slots__ = ("attempts", "causes", "evidence", "failed", "sample")
 
     def __init__(self) -> None:
         self.attempts: set[tuple[str, str]] = set()
         self.failed: dict[tuple[str, str], str] = {}
         self.causes: Counter[Cause] = Counter()
         self.evidence: list[str] = []
+        self.sample: Sample[tuple[str, str]] = Sample()
+
+    def shrink(self, limit: int) -> None:
+        """Keep a sample of no more attempts than a limit."""
+        while len(self.attempts) > limit:
+            self.sample.halve()
+            self.attempts = {one for one in self.attempts if self.sample.still(one)}
+            self.failed = {one: c for one, c in self.failed.items() if self.sample.still(one)}
 
 
 class Minute:
-    """One minute of one role."""
+    """One minute of one role.
+
+    Of a zone that few ask everything is kept; of those that are asked most, a sample. `left_out`
+    counts what is in no zone's sample.
+    """
 
     def __init__(self) -> None:
         self.event_count = 0
-        self.attempts: dict[int, set[tuple[str, str]]] = {
-            codes.AAAA: set(), codes.A: set(), codes.HTTPS: set(),
-        }  # fmt: skip
+        self.attempts: dict[int, set[tuple[str, str]]] = {codes.AAAA: set(), codes.A: set()}
         self.zones: dict[tuple[str, int], ZoneMinute] = {}
-        self.sites: Counter[str] = Counter()  # AAAA attempts by the client's site
+        self._sample: Sample[tuple[str, str]] = Sample()
+        self._zone_limit = _ZONE_MAX
+        self._held = 0  # at most, over all zones
+        self._evicted = 0
+        self._sites: tuple[int, Counter[str]] = (-1, Counter())
         # Upstream tries and successes by server address, and by zone and family.
         self.servers: dict[str, list[int]] = {}
         self.families: dict[tuple[str, int], list[int]] = {}
         self.server_zone: dict[str, str] = {}
+
+    @property
+    def left_out(self) -> int:
+        """How many events were too many to be told apart."""
+        return self._evicted + sum(zone.sample.left_out for zone in self.zones.values())
+
+    @property
+    def sites(self) -> Counter[str]:
+        """AAAA attempts by the client's site."""
+        if self._sites[0] != self.event_count:
+            made: Counter[str] = Counter()
+            for (_, rdtype), zone in self.zones.items():
+                if rdtype == codes.AAAA:
+                    made.update(site_of(client) for client, _ in zone.attempts)
+            self._sites = self.event_count, made
+        return self._sites[1]
 
     def add(self, event: Event) -> None:
         """Count an event."""
@@ -62,26 +96,54 @@ class Minute:
         if qtype not in self.attempts or client is None or name is None:
             return
         attempt = (client, name)
-        attempts = self.attempts[qtype]
-        if attempt not in attempts and len(attempts) < _ATTEMPTS_MAX:
+        if not hash(attempt) & self._sample.mask:
+            attempts = self.attempts[qtype]
             attempts.add(attempt)
-            if qtype == codes.AAAA:
-                self.sites[site_of(client)] += 1
-        if qtype == codes.HTTPS:
-            return
+            if len(attempts) > _ATTEMPTS_MAX:
+                self._sample.halve()
+                for rdtype, held in self.attempts.items():
+                    self.attempts[rdtype] = {one for one in held if self._sample.still(one)}
         key = (event.zone or zone_of(name), qtype)
         zone = self.zones.get(key)
         if zone is None:
             if len(self.zones) >= _ZONES_MAX:
-                return
+                self._evict()
             zone = self.zones[key] = ZoneMinute()
-        if len(zone.attempts) < _ATTEMPTS_MAX:
+        if not zone.sample.has(attempt):
+            return
+        if attempt not in zone.attempts:
             zone.attempts.add(attempt)
+            self._held += 1
+            if len(zone.attempts) > self._zone_limit or self._held > _ZONE_ATTEMPTS_MAX:
+                self._shrink(zone)
         if event.rcode == codes.SERVFAIL:
             zone.failed[attempt] = client
             zone.causes[event.cause or Cause.UNKNOWN] += 1
             if len(zone.evidence) < _EVIDENCE_MAX:
                 zone.evidence.append(f"{client} {name} {event.detail}".strip())
+
+    def _evict(self) -> None:
+        """Forget the half of the zones that have the fewest attempts."""
+        counts = sorted(zone.sample.one_in * len(zone.attempts) for zone in self.zones.values())
+        least = counts[len(counts) // 2]
+        kept = {k: z for k, z in self.zones.items() if z.sample.one_in * len(z.attempts) > least}
+        for key, zone in self.zones.items():
+            if key not in kept:
+                self._evicted += len(zone.attempts) + zone.sample.left_out
+        self.zones = kept
+        self._held = sum(len(zone.attempts) for zone in kept.values())
+
+    def _shrink(self, zone: ZoneMinute) -> None:
+        """Make room: in a zone, or, where all of them are too much, in those that have most."""
+        zone.shrink(self._zone_limit)
+        if self._held <= _ZONE_ATTEMPTS_MAX:
+            return
+        self._held = sum(len(one.attempts) for one in self.zones.values())
+        while self._held > _ZONE_ATTEMPTS_MAX * 3 // 4 and self._zone_limit > 1:
+            self._zone_limit //= 2
+            for one in self.zones.values():
+                one.shrink(self._zone_limit)
+            self._held = sum(len(one.attempts) for one in self.zones.values())
 
     def _add_upstream(self, event: Event) -> None:
         address = event.client
@@ -110,8 +172,7 @@ class Minutes:
         found = self.table.get(at)
         if found is None:
             found = self.table[at] = Minute()
-            for old in [one for one in self.table if one < at - _KEPT]:
-                del self.table[old]
+            forget(self.table, at - KEPT)
         return found
 
     def span(self, at: int, count: int) -> list[Minute]:
@@ -128,6 +189,12 @@ def _count(table: dict[_Key, list[int]], key: _Key, *, is_good: bool) -> None:
         counts = table[key] = [0, 0]
     counts[0] += 1
     counts[1] += is_good
+
+
+def forget(table: dict[int, _Value], before: int) -> None:
+    """Drop the minutes before one: none of them will be judged again."""
+    for old in [one for one in table if one < before]:
+        del table[old]
 
 
 def zone_of(name: str) -> str:

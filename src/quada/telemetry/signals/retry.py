@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quada.telemetry.event import FLAG_STREAM, Kind
 from quada.telemetry.signals.cluster import locate, net_of
+from quada.telemetry.signals.minute import KEPT, forget
 from quada.telemetry.signals.opening import Openings
+from quada.telemetry.signals.sample import Sample
 from quada.telemetry.signals.signal import Signal, State, closed
 from quada.telemetry.signals.statistic import above_usual, fisher
 from quada.wire import codes
@@ -30,12 +32,11 @@ if TYPE_CHECKING:
 
 KIND: Final = "client-retry"
 _WINDOWS: Final = (5, 10)
-_KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 _WITHIN_NS: Final = 6_000_000_000  # glibc asks the next server after 5 s (resolv.conf(5))
 _AFTER_NS: Final = 300_000_000  # sooner are racing stubs, which ask several servers at once
-_OPEN_MAX: Final = 50_000
-_CLIENTS_MAX: Final = 50_000
-_NAMES_MAX: Final = 50_000
+_OPEN_MAX: Final = 20_000
+_CLIENTS_MAX: Final = 6_000  # a minute and family; of more a sample
+_NAMES_MAX: Final = 6_000  # a minute; of more a sample
 _ASKED_MAX: Final = 4  # times a name may be asked in a minute and be one that few ask
 _ASKERS_MAX: Final = 4
 _COUNT_MIN: Final = 20
@@ -61,6 +62,8 @@ class _Minute:
         self.tried: dict[int, list[str]] = {6: [], 4: []}
         self.again: dict[int, list[str]] = {6: [], 4: []}
         self.names: dict[tuple[str, int], list[_Asked]] = {}
+        self.sample: Sample[tuple[str, int]] = Sample()
+        self.questions: Sample[tuple[str, str, int]] = Sample()
         # Known at its end: who asked for rare names over IPv6, and rare names by family.
         self.rare_tried: list[str] = []
         self.of: dict[int, set[tuple[str, int]]] = {6: set(), 4: set()}
@@ -116,19 +119,24 @@ class Retries:
         minute = self._minutes.get(at)
         if minute is None:
             minute = self._minutes[at] = _Minute()
-            for old in [one for one in self._minutes if one < at - _KEPT]:
-                del self._minutes[old]
+            forget(self._minutes, at - KEPT)
         family = 6 if ":" in client else 4
         self._feed_transport(event, minute, (client, name, qtype), family)
-        asked = minute.names.get((name, qtype))
+        if hash(key := (name, qtype)) & minute.sample.mask:
+            return
+        asked = minute.names.get(key)
         if asked is None:
-            if len(minute.names) < _NAMES_MAX:
-                minute.names[name, qtype] = [_Asked(event.at_ns, family, client)]
+            minute.names[key] = [_Asked(event.at_ns, family, client)]
+            if len(minute.names) > _NAMES_MAX:
+                minute.sample.halve()
+                kept = minute.names.items()
+                minute.names = {one: who for one, who in kept if minute.sample.still(one)}
         elif len(asked) <= _ASKED_MAX:  # one more than that says that it is popular
             asked.append(_Asked(event.at_ns, family, client))
 
     def judge(self, at: int) -> list[Signal]:
         """Judge the minute that is over."""
+        forget(self._minutes, at - max(_WINDOWS))
         if at in self._minutes:
             self._minutes[at].end()
         judged = {"transport": self._transport(at), "family": self._family(at)}
@@ -140,6 +148,8 @@ class Retries:
     def _feed_transport(
         self, event: Event, minute: _Minute, key: tuple[str, str, int], family: int
     ) -> None:
+        if hash(key) & minute.questions.mask:
+            return
         known = self._open.get(key)
         if known is not None and not 0 <= event.at_ns - known.at_ns <= _WITHIN_NS:
             del self._open[key]
@@ -150,14 +160,27 @@ class Retries:
                 self._open[key] = _Open(known.at_ns, known.is_told and is_told)
                 return
             self._open[key] = _Open(event.at_ns, is_told)
-            if len(self._open) > _OPEN_MAX:
-                self._open.popitem(last=False)
-            if len(minute.tried[family]) < _CLIENTS_MAX:
-                minute.tried[family].append(key[0])
+            self._expire(event.at_ns)
+            minute.tried[family].append(key[0])
+            if len(minute.tried[family]) > _CLIENTS_MAX or len(self._open) > _OPEN_MAX:
+                self._thin(minute)
         elif known is not None and (event.transport in _STREAMS or event.flags & FLAG_STREAM):
             del self._open[key]
-            if not known.is_told and len(minute.again[family]) < _CLIENTS_MAX:
+            if not known.is_told:
                 minute.again[family].append(key[0])
+
+    def _expire(self, now_ns: int) -> None:
+        while self._open and now_ns - next(iter(self._open.values())).at_ns > _WITHIN_NS:
+            self._open.popitem(last=False)
+
+    def _thin(self, minute: _Minute) -> None:
+        """Follow half of the questions from now on, and forget half of what was counted."""
+        minute.questions.halve()
+        still = minute.questions.still
+        self._open = OrderedDict((key, one) for key, one in self._open.items() if still(key))
+        for table in (minute.tried, minute.again):
+            for family in (6, 4):
+                table[family] = table[family][::2]
 
     def _span(self, at: int, count: int) -> list[_Minute]:
         return [self._minutes[n] for n in range(at - count + 1, at + 1) if n in self._minutes]

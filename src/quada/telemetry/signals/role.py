@@ -11,7 +11,7 @@ from quada.telemetry.rollup import prefix_of
 from quada.telemetry.signals.alias import AliasAnswers
 from quada.telemetry.signals.failures import Failures
 from quada.telemetry.signals.masking import Masking
-from quada.telemetry.signals.minute import Minute, Minutes
+from quada.telemetry.signals.minute import Minute, Minutes, forget
 from quada.telemetry.signals.retry import Retries
 from quada.telemetry.signals.share import Share
 from quada.telemetry.signals.signal import Signal, State, closed
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _HISTORY_MIN: Final = 60  # minutes before anything is compared with what is usual
 _BLIND_SHARE: Final = 0.2  # events lost, of all, that make a minute unfit
+_WINDOW_MAX: Final = 10  # minutes that any judge looks back
 _USUAL_MIN: Final = 50  # events a minute, below which quiet is no sign
 
 
@@ -32,6 +33,7 @@ class RoleWatch:
 
     def __init__(self, role: Role) -> None:
         self.minutes = Minutes()
+        self.left_out_count = 0
         self._name = role.name.lower()
         self._is_recursive = role is Role.RECURSIVE
         self._volume: deque[int] = deque(maxlen=1440)
@@ -83,6 +85,8 @@ class RoleWatch:
     def judge(self, at: int, lost: int) -> list[Signal]:
         """Judge the minute that is over."""
         now = self.minutes.table.get(at) or Minute()
+        self.left_out_count += now.left_out
+        forget(self.minutes.table, at - _WINDOW_MAX)
         usual = median(self._volume) if len(self._volume) >= _HISTORY_MIN else None
         is_starved = usual is not None and usual >= _USUAL_MIN and now.event_count < usual / 5
         is_lossy = lost > _BLIND_SHARE * max(now.event_count, 1)
@@ -104,4 +108,13 @@ class RoleWatch:
             found += self._masking.judge(at)
         else:
             found += self._alias.judge(at)
+        if now.left_out:
+            found = [_of_sample(one) for one in found]
         return found
+
+
+def _of_sample(signal: Signal) -> Signal:
+    """Say that counts are of a sample."""
+    if signal.state is not State.OPEN:
+        return signal
+    return signal._replace(compared="; ".join(filter(None, (signal.compared, "of a sample"))))

@@ -44,6 +44,11 @@ class Watch:
                 role = Role[name.upper()]
                 self._roles.setdefault(role, RoleWatch(role)).resume(signal.kind, scope)
 
+    @property
+    def left_out_count(self) -> int:
+        """How many events samples stand for: those of minutes that held too much to keep."""
+        return sum(watch.left_out_count for watch in self._roles.values())
+
     def memory(self) -> dict[str, Any]:
         """Give what is usual, role by role, as JSON data for `recall`."""
         return {role.name: watch.memory() for role, watch in self._roles.items()}
