@@ -268,3 +268,35 @@ def test_the_plan_refuses_two_receivers_of_one_name() -> None:
     with pytest.raises(ConfigFault):
         make_plan(read_settings(f"version = 1\n{one}{one}"), roles=())
     assert os.environ.get("QUADA_WHAT") is None
+
+
+EVIL = BODY | {"summary": 'it\'s "bad" \x1b[2J $where ${kind}', "where": "2001:db8::/48"}
+
+
+def test_a_template_is_the_users_own_text_and_runs_nothing(smtp: str, mailbox: Mailbox) -> None:
+    own = mail(smtp, template="$summary\n\nat $where ($number, $$5)")
+    assert asyncio.run(send(own, EVIL)) == ""
+    text = mailbox.got[0].content.decode().replace("\r\n", "\n")
+    assert 'it\'s "bad" \\x1b[2J $where ${kind}\n\nat 2001:db8::/48 (3, $5)' in text
+
+
+def test_a_json_template_stays_json_whatever_an_alert_says(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    template = '{"text": "$summary", "n": $number, "since": "$opened_at"}'
+    one = ReceiverSection(
+        name="c", kind="command", command=("sh", "-c", f"cat > {out}"), template=template
+    )
+    assert asyncio.run(send(one, EVIL)) == ""
+    told = json.loads(out.read_text())
+    assert told["text"].startswith('it\'s "bad" \\x1b[2J')
+    assert (told["n"], told["since"]) == (3, "2026-11-20T18:40:00Z")
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["$nothing", "${summary.__class__}", "100 $", '{"a": $summary}', "x" * 10_001],
+)
+def test_a_template_that_cannot_be_filled_is_refused_at_the_start(template: str) -> None:
+    with pytest.raises(ConfigFault) as caught:
+        check_receivers([mail("smtp://[::1]", template=template)])
+    assert caught.value.place == "alert_receiver[0].template"

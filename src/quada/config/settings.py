@@ -132,6 +132,11 @@ class ReceiverSection:
     command: tuple[str, ...] = setting(
         (), "Command: program and arguments, no shell; the alert is JSON on its standard input."
     )
+    template: str = setting(
+        "",
+        "Text of your own instead of ours for webhook, mail and command; `$summary`, `$where` and"
+        " so on are replaced (docs/signals.md).",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from quada.server.vouching import check_oidc
 from quada.telemetry.event import Role
 from quada.telemetry.filter import read_filter
 from quada.telemetry.ingest import make_parser
+from quada.telemetry.template import check_template
 from quada.transport.guests import StreamLimits
 from quada.wire.ask import Endpoint, Transport, read_endpoint
 from quada.wire.faults import ConfigFault
@@ -390,6 +391,9 @@ def check_receivers(receivers: Sequence[ReceiverSection]) -> None:
         if not one.name or one.name in seen:
             raise ConfigFault("a receiver needs a name of its own", place=f"{place}.name")
         seen.add(one.name)
+        check_template(one.template, f"{place}.template")
+        if one.template and one.kind == "alertmanager":
+            raise ConfigFault("Alertmanager has a form of its own", place=f"{place}.template")
         if one.kind == "command":
             if not one.command:
                 raise ConfigFault("there is no command", place=f"{place}.command")

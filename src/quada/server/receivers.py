@@ -25,6 +25,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from quada.server.plan import MAIL_PORTS
+from quada.telemetry.template import fill, is_json
 
 if TYPE_CHECKING:
     from quada.config.settings import ReceiverSection
@@ -60,6 +61,10 @@ async def _post(receiver: ReceiverSection, body: dict[str, Any]) -> str:
         url = f"{url.rstrip('/')}/api/v2/alerts"
         payload = [alertmanager_data(body)]
     octets = json.dumps(payload).encode()
+    if receiver.template:
+        octets = fill(receiver.template, body).encode("utf-8", "backslashreplace")
+        if not is_json(receiver.template):
+            headers["Content-Type"] = "text/plain; charset=utf-8"
     if receiver.secret:
         # As others sign webhooks: the receiver computes the same over the body it got.
         made = hmac.new(receiver.secret.encode(), octets, hashlib.sha256).hexdigest()
@@ -129,7 +134,8 @@ def compose_mail(receiver: ReceiverSection, body: dict[str, Any]) -> EmailMessag
             value = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(value))
         values = value if isinstance(value, list | tuple) else [value]
         lines += [f"{key.replace('_', ' ')}: " + "\n    ".join(_clean(str(one)) for one in values)]
-    message.set_content("\n".join(lines) + "\n")
+    text = fill(receiver.template, body) if receiver.template else "\n".join(lines)
+    message.set_content(text + "\n")
     return message
 
 
@@ -192,7 +198,8 @@ async def _run(receiver: ReceiverSection, body: dict[str, Any]) -> str:
         for key in ("what", "number", "kind", "key", "summary", "cause", "where")
     }
     with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as said:
-        told.write(json.dumps(body).encode() + b"\n")
+        text = fill(receiver.template, body) if receiver.template else json.dumps(body)
+        told.write(text.encode("utf-8", "backslashreplace") + b"\n")
         told.seek(0)
         try:
             process = await asyncio.create_subprocess_exec(

@@ -14,8 +14,8 @@ import time
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
+from quada.disk import replacing
 from quada.store.clickhouse import ClickHouseStore
-from quada.store.files import replacing
 from quada.store.rows import address_policy
 from quada.telemetry.event import Cause, Event, Kind, Provenance, Role, Validation
 from quada.wire.ask import Transport

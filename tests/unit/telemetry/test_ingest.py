@@ -1,6 +1,7 @@
 """Lines of each format, what they give and what they leave unknown, and hostile ones."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -262,3 +263,24 @@ def test_a_quote_in_a_pdns_name_does_not_end_it() -> None:
         "pdns-recursor", r'msg="Answer" qname="a\" rcode=\"5.example" qtype="AAAA" rcode="0"'
     )
     assert event.rcode == 0
+
+
+REPLY = "[1795209695] unbound[9:0] reply: ::1 www.example.test. AAAA IN NOERROR 0.001594 0 127"
+WANTS = (
+    "Remote 2001:db8:1::9 wants 'www.example.test|AAAA', do = 1, bufsize = 1232: packetcache MISS"
+)
+
+
+@pytest.mark.parametrize(("name", "line"), [("unbound", REPLY), ("pdns-auth", WANTS)])
+def test_journalds_export_and_json_are_carriers(name: str, line: str) -> None:
+    export = [
+        "__CURSOR=s=1;i=2", "__REALTIME_TIMESTAMP=1795209695123456", "__MONOTONIC_TIMESTAMP=5",
+        "_BOOT_ID=0", "PRIORITY=6", "SYSLOG_IDENTIFIER=x", f"MESSAGE={line}", "_PID=9", "",
+    ]  # fmt: skip
+    as_json = json.dumps({"__REALTIME_TIMESTAMP": "1795209695123456", "MESSAGE": line})
+    for lines in (export * 2, [as_json] * 2):
+        assert detect(lines) == name
+        events = parse(name, *lines)
+        assert len(events) == 2
+        if name == "pdns-auth":  # it has no time of its own
+            assert {event.at_ns for event in events} == {1_795_209_695_123_456_000}

@@ -423,3 +423,40 @@ def test_shares_of_a_sample_are_those_of_the_whole() -> None:
     (zone,) = minute.zones.values()
     assert 500 < len(zone.attempts) <= 2_000
     assert 0.06 < len(zone.failed) / len(zone.attempts) < 0.14
+
+
+def attempts(minute: int, bad: int, *, rcode: int | None = None, elsewhere_bad: int = 0):
+    """Three zones are asked ten times each; of the first and the others so many go wrong."""
+    out = []
+    for zone, wrong in (("a.test.", bad), ("b.test.", elsewhere_bad), ("c.test.", elsewhere_bad)):
+        for number in range(10):
+            is_bad = number < wrong
+            out.append(
+                query(minute, number, f"2001:db8:53::{zone[0]}", f"www.{zone}", kind=Kind.UPSTREAM,
+                      zone=zone, rcode=rcode if is_bad else 0,
+                      cause=Cause.REACHABILITY if is_bad and rcode is None else None)
+            )  # fmt: skip
+    return out
+
+
+@pytest.mark.parametrize(("rcode", "cause"), [(None, "reachability"), (5, "delegation")])
+def test_a_zone_that_worked_and_whose_servers_all_fail_is_a_signal(
+    rcode: int | None, cause: str
+) -> None:
+    said = told(attempts(m, 10 * (5 <= m < 20), rcode=rcode) for m in range(45))
+    found = [one for one in said if one.kind == "delegation-failing"]
+    assert [(one.scope, one.state, one.cause) for one in found] == [
+        ("recursive/a.test.", State.OPEN, cause),
+        ("recursive/a.test.", State.CLOSED, ""),
+    ]
+    assert found[0].evidence == ("2001:db8:53::a",)
+
+
+@pytest.mark.parametrize(
+    "minute",
+    [lambda m: attempts(m, 10), lambda m: attempts(m, 10 * (m > 5), elsewhere_bad=9 * (m > 5))],
+    ids=["a zone that never worked", "the network is down"],
+)
+def test_no_delegation_is_blamed_for(minute) -> None:
+    said = told(minute(m) for m in range(20))
+    assert [one for one in said if one.kind == "delegation-failing"] == []

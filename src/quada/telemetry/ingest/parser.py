@@ -23,6 +23,8 @@ _SYSLOG: Final = re.compile(
     r"(?:<\d{1,3}>)?(?:(?P<old>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)"
     r"|(?P<new>\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d))) \S+ [\w./-]+(?:\[\d+\])?: "
 )
+_JOURNAL: Final = re.compile(r"_{0,2}[A-Z][A-Z0-9_]*=")
+_CARRIED: Final = ("__REALTIME_", "MESSAGE=", '{"')
 _COMPOSE: Final = re.compile(r"[\w.-]+(?:[-_]\d+)? +\| ")
 _MONTHS: Final = {name: at for at, name in enumerate(calendar.month_abbr) if name}
 
@@ -44,6 +46,7 @@ class Parser:
         self.unknown_count = 0
         self.unknown: deque[str] = deque(maxlen=_KEPT_MAX)
         self._waiting: OrderedDict[Any, Event] = OrderedDict()
+        self._journal_ns = 0
 
     def feed(self, lines: Iterable[str], now_ns: int) -> list[Event]:
         """Parse lines. `now_ns` stands for the time of lines that have none.
@@ -53,21 +56,41 @@ class Parser:
         out: list[Event] = []
         for line in lines:
             self.line_count += 1
-            try:
-                is_known = self.parse_line(line, now_ns, out)
-            except (ValueError, IndexError, KeyError, OverflowError):
-                is_known = False
-            if not is_known and line.strip():
-                text, at_ns = unwrap(line, now_ns)
-                try:
-                    is_known = text is not line and self.parse_line(text, at_ns, out)
-                except (ValueError, IndexError, KeyError, OverflowError):
-                    is_known = False
-                if not is_known:
+            text, at_ns = line, now_ns
+            if line.startswith(_CARRIED):  # whose time is better than that of reading
+                if self._is_of_journal(line):
+                    continue
+                text, at_ns = unwrap(line, self._journal_ns or now_ns)
+            if not self._has_parsed(text, at_ns, out) and text.strip():
+                if self._is_of_journal(text):
+                    continue
+                inner, at_ns = unwrap(text, at_ns)
+                if inner is text or not self._has_parsed(inner, at_ns, out):
                     self.unknown_count += 1
                     self.unknown.append(line[:500])
         self.event_count += len(out)
         return out
+
+    def _has_parsed(self, line: str, now_ns: int, out: list[Event]) -> bool:
+        try:
+            return self.parse_line(line, now_ns, out)
+        except (ValueError, IndexError, KeyError, OverflowError):
+            return False
+
+    def _is_of_journal(self, line: str) -> bool:
+        """Whether a line is a field of journald's export format that holds no message.
+
+        The time of an entry stands before its message.
+        """
+        if line.startswith("__REALTIME_TIMESTAMP="):
+            stamp = line.partition("=")[2]
+            self._journal_ns = int(stamp) * 1000 if stamp.isdigit() and len(stamp) < 18 else 0
+            return True
+        return (
+            bool(self._journal_ns or line.startswith("__"))
+            and not line.startswith("MESSAGE=")
+            and _JOURNAL.match(line) is not None
+        )
 
     def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
         """Parse one line: add its events, and tell whether the line is one of the format."""
@@ -82,7 +105,15 @@ class Parser:
 
 
 def unwrap(line: str, now_ns: int) -> tuple[str, int]:
-    """Take a carrier off a line: syslog, docker's JSON, compose. Gives the rest and its time."""
+    """Take a carrier off a line (syslog, docker, compose, journald): the rest, and its time."""
+    if line.startswith("MESSAGE="):
+        return line[8:], now_ns
+    if line.startswith("{") and '"MESSAGE"' in line:
+        try:
+            carried = json.loads(line)
+            return str(carried["MESSAGE"]), int(carried["__REALTIME_TIMESTAMP"]) * 1000
+        except (ValueError, KeyError, TypeError):
+            return line, now_ns
     if line.startswith('{"log":'):
         try:
             carried = json.loads(line)

@@ -26,6 +26,7 @@ _ZONE_MAX: Final = 2_000  # of them, a zone and type; less where zones are many
 _ZONES_MAX: Final = 2_000
 _SERVERS_MAX: Final = 5_000
 _EVIDENCE_MAX: Final = 5
+_LAME: Final = (codes.SERVFAIL, codes.REFUSED, codes.NOTAUTH)  # what servers say of others' zones
 KEPT: Final = 21  # minutes: the longest window, behind the oldest that is still judged
 
 
@@ -69,6 +70,8 @@ class Minute:
         self.servers: dict[str, list[int]] = {}
         self.families: dict[tuple[str, int], list[int]] = {}
         self.server_zone: dict[str, str] = {}
+        # By zone: attempts, those it answered, and those answered by a server not of the zone.
+        self.delegations: dict[str, list[int]] = {}
 
     @property
     def left_out(self) -> int:
@@ -155,6 +158,17 @@ class Minute:
         # systemd-resolved complains of its servers without saying what it asked.
         zone = event.zone or (zone_of(event.qname) if event.qname else ".")
         family = 6 if ":" in address else 4
+        # Our own records of what was never answered hold an rcode as well.
+        is_lame = event.cause is Cause.DELEGATION or (
+            event.rcode in _LAME and event.cause is not Cause.REACHABILITY
+        )
+        counts = self.delegations.get(zone)
+        if counts is None and len(self.delegations) < _SERVERS_MAX:
+            counts = self.delegations[zone] = [0, 0, 0]
+        if counts is not None:
+            counts[0] += 1
+            counts[1] += is_good and not is_lame
+            counts[2] += is_lame
         _count(self.servers, address, is_good=is_good)
         _count(self.families, (zone, family), is_good=is_good)
         if len(self.server_zone) < _SERVERS_MAX:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from quada.telemetry.event import Role
 from quada.telemetry.rollup import prefix_of
 from quada.telemetry.signals.alias import AliasAnswers
+from quada.telemetry.signals.delegation import Delegations
 from quada.telemetry.signals.failures import Failures
 from quada.telemetry.signals.masking import Masking
 from quada.telemetry.signals.minute import Minute, Minutes, forget
@@ -41,6 +42,7 @@ class RoleWatch:
         self._share = Share(self._name)
         self._retries = Retries(self._name)
         self._upstreams = Upstreams()
+        self._delegations = Delegations(self._name)
         self._masking = Masking(self._name)
         self._alias = AliasAnswers(self._name)
 
@@ -58,11 +60,12 @@ class RoleWatch:
 
     def resume(self, kind: str, scope: str) -> None:
         """Take on what was open."""
-        judges: dict[str, Failures | Retries | Masking | AliasAnswers] = {
+        judges: dict[str, Failures | Retries | Masking | AliasAnswers | Delegations] = {
             "aaaa-servfail": self._failures,
             "client-retry": self._retries,
             "dns64-masking": self._masking,
             "alias-failing": self._alias,
+            "delegation-failing": self._delegations,
         }
         if kind in judges:
             judges[kind].resume(scope)
@@ -105,6 +108,7 @@ class RoleWatch:
         found += self._retries.judge(at)
         if self._is_recursive:
             found += self._upstreams.judge(self.minutes, at)
+            found += self._delegations.judge(self.minutes, at)
             found += self._masking.judge(at)
         else:
             found += self._alias.judge(at)
