@@ -131,6 +131,7 @@ class DnstapParser:
         self.unknown: deque[str] = deque(maxlen=_KEPT_MAX)
         self._waiting: OrderedDict[tuple[int, bytes, int, bytes], Event] = OrderedDict()
         self._questions: dict[bytes, tuple[str, int]] = {}
+        self._addresses: dict[bytes, str] = {}
 
     def feed(self, frames: list[bytes], now_ns: int) -> list[Event]:
         """Parse frames. Never raises for what a frame holds."""
@@ -200,7 +201,12 @@ class DnstapParser:
         self, kind: Kind, role: Role | None, message: dict[int, int | bytes], address: bytes,
         port: int, at_ns: int,
     ) -> Event:  # fmt: skip
-        text = str(ipaddress.ip_address(address)) if address else None
+        text = self._addresses.get(address)
+        if text is None and address:
+            text = str(ipaddress.ip_address(address))
+            if len(self._addresses) >= _WAITING_MAX:
+                self._addresses.clear()
+            self._addresses[address] = text
         return Event(
             at_ns=at_ns, kind=kind, role=self.role or role, source=self.source, client=text,
             client_port=port or None, transport=_PROTOCOLS.get(_number(message, 3)),
@@ -257,25 +263,33 @@ def fields(octets: bytes) -> dict[int, int | bytes]:
     out: dict[int, int | bytes] = {}
     at, size = 0, len(octets)
     while at < size:
-        tag, at = _varint(octets, at)
+        tag = octets[at]
+        if tag < 0x80:  # nearly all numbers are one octet: no call for those
+            at += 1
+        else:
+            tag, at = _varint(octets, at)
         kind = tag & 7
-        if kind == 0:
-            value, at = _varint(octets, at)
-            out[tag >> 3] = value
-        elif kind == 2:
-            length, at = _varint(octets, at)
-            if at + length > size:
-                raise ValueError("a field is cut short")
-            out[tag >> 3] = octets[at : at + length]
-            at += length
-        elif kind in (1, 5):
+        if kind > 2 and kind != 5:
+            raise ValueError("a field of an unknown kind")
+        if kind in (1, 5):
             width = 8 if kind == 1 else 4
             if at + width > size:
                 raise ValueError("a field is cut short")
             out[tag >> 3] = int.from_bytes(octets[at : at + width], "little")
             at += width
+            continue
+        value = octets[at]
+        if value < 0x80:
+            at += 1
         else:
-            raise ValueError("a field of an unknown kind")
+            value, at = _varint(octets, at)
+        if kind == 2:
+            if at + value > size:
+                raise ValueError("a field is cut short")
+            out[tag >> 3] = octets[at : at + value]
+            at += value
+        else:
+            out[tag >> 3] = value
     return out
 
 
