@@ -70,13 +70,14 @@ class CorednsParser(Parser):
             )
         self._answered(
             found["address"], found["port"], found["type"], found["name"], found["proto"],
-            found["do"], found["rcode"], found["flags"], found["octets"], found["took"], now_ns, out,
+            found["do"], found["rcode"], found["flags"], found["octets"], found["took"], now_ns,
+            out,
         )  # fmt: skip
         return True
 
     def _answered(
-        self, host: str, port: str, rdtype: str, name: str, proto: str, has_do: str, rcode_text: str,
-        flags: str, octets: str, took: str, now_ns: int, out: list[Event],
+        self, host: str, port: str, rdtype: str, name: str, proto: str, has_do: str,
+        rcode_text: str, flags: str, octets: str, took: str, now_ns: int, out: list[Event],
     ) -> None:  # fmt: skip
         """Make the event of a query line."""
         rcode = rcode_of(rcode_text)
