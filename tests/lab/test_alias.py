@@ -31,16 +31,29 @@ def status(answer: str) -> str:
     return answer.partition("status: ")[2].partition(",")[0]
 
 
-@pytest.fixture(scope="module", params=["own", "unbound"])
+@pytest.fixture(scope="module", params=["own", "unbound", "pdns_recursor"])
 def authority(internet, resolver, request):
-    """quada with ALIAS records, asking its own resolver or a real unbound; gives the port."""
+    """quada with ALIAS records, asking its own resolver or a real one; gives the port."""
     kind = request.param
     place = internet.place / f"alias-{kind}"
     place.mkdir()
     (place / "zone").write_text(ZONE)
-    port = 5400 if kind == "own" else 5401
+    port = {"own": 5400, "unbound": 5401, "pdns_recursor": 5402}[kind]
     if kind == "own":
         upstream = resolver()[0]
+    elif kind == "pdns_recursor":
+        upstream = 5410
+        internet.popen(
+            [
+                "pdns_recursor", "--daemon=no", f"--config-dir={place}", f"--socket-dir={place}",
+                "--local-address=::1", f"--local-port={upstream}", "--allow-from=::1/128",
+                f"--hint-file={internet.hints}", "--dnssec=process-no-validate", "--threads=1",
+                "--query-local-address=::,0.0.0.0", "--security-poll-suffix=", "--dont-query=",
+                "--server-down-max-fails=0", "--disable-syslog=yes",
+            ],
+            "alias-pdns.log",
+        )  # fmt: skip
+        internet.wait_for("example.com", "::1", upstream)
     else:
         upstream = 5409
         (place / "unbound.conf").write_text(
@@ -105,7 +118,7 @@ def test_what_a_target_gives_is_what_the_name_has(
 def test_the_order_is_fresh_then_stale_and_never_late(internet, authority) -> None:
     port, _ = authority
     assert "2001:db8:ff::82" in internet.dig("example.org", "AAAA", port=port)
-    internet.drop("meta l4proto udp th dport { 53, 5301-5399, 5409 }")
+    internet.drop("meta l4proto udp th dport { 53, 5301-5399, 5409, 5410 }")
     try:
         started = time.monotonic()
         answer = internet.dig("silent.example.org", "AAAA", port=port)

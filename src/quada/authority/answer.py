@@ -30,7 +30,7 @@ from quada.authority.body import (
 )
 from quada.authority.cookies import Cookies
 from quada.authority.expand import ExpandingBook
-from quada.authority.find import Wanted, find_answer
+from quada.authority.find import Wanted, find_answer, rotate
 from quada.authority.served import Served
 from quada.authority.work import (
     AuthoritySettings,
@@ -320,6 +320,8 @@ class Authority:
         )
         if result.wanted is not None:
             return result.wanted
+        if self.settings.is_cyclic and not result.is_momentary:
+            rotate(result, self._now_s)
         if result.rcode == codes.REFUSED:
             return failure_body(codes.REFUSED, _EDE_NOT_AUTHORITATIVE, client)
         may_keep = zone is not None and qname in zone.nodes

@@ -155,6 +155,21 @@ def find_answer(book: Book, qname: bytes, qtype: int, *, is_do: bool, is_full: b
     return result
 
 
+def rotate(result: Result, by: int) -> None:
+    """Move the order of addresses on: every AAAA or A of a set comes first in its turn.
+
+    The answer is then one of the moment. Signatures are of the set, whatever its order (RFC 4034
+    6.3). RFC: 1794
+    """
+    for at, item in enumerate(result.answer):
+        count = len(item.rdatas)
+        if item.rdtype in (codes.AAAA, codes.A) and count > 1:
+            rdatas = tuple(item.rdatas)
+            shift = by % count
+            result.answer[at] = item._replace(rdatas=rdatas[shift:] + rdatas[:shift])
+            result.is_momentary = True
+
+
 def _step(
     book: Book,
     zone: Served,

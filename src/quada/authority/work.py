@@ -19,12 +19,14 @@ _DEFAULT_LIMIT: Final = LimitSettings()
 class AuthoritySettings:
     """What an authority is told once.
 
-    `nsid` and `version` are given only where they are set. `cookie_secret` of 16 octets is shared
-    by all servers of a name (RFC 9018 3); without one, cookies are ignored.
+    `is_cyclic` moves the order of addresses on every second. `nsid` and `version` are given only
+    where they are set. `cookie_secret` of 16 octets is shared by all servers of a name
+    (RFC 9018 3); without one, cookies are ignored.
     """
 
     udp_payload_octets: int = edns.UDP_PAYLOAD_OCTETS
     is_minimal: bool = True
+    is_cyclic: bool = False
     nsid: bytes = b""
     version: str = ""
     cookie_secret: bytes = b""

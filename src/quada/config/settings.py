@@ -153,6 +153,12 @@ class AuthoritySection:
     )
     udp_payload_octets: int = setting(1232, "Largest UDP response.", unit="octets")
     minimal_responses: bool = setting(True, "Leave addresses of NS and MX targets out of answers.")
+    rrset_order: str = setting(
+        "fixed",
+        "Order of several addresses of a name: as the zone has them, or moved on every second"
+        " (RFC 1794). Pools and ALIAS have orders of their own.",
+        choices=("fixed", "cyclic"),
+    )
     nsid: str = setting("", "Name of this server, given to those who ask for NSID (RFC 5001).")
     version: str = setting("", "Answer to version.bind; empty refuses.")
     cookie_secret: str = setting(

@@ -253,6 +253,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
         authority=AuthoritySettings(
             udp_payload_octets=max(512, min(4096, authority.udp_payload_octets)),
             is_minimal=authority.minimal_responses,
+            is_cyclic=authority.rrset_order == "cyclic",
             nsid=authority.nsid.encode(),
             version=authority.version,
             cookie_secret=_secret(authority.cookie_secret),

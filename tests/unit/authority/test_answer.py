@@ -275,3 +275,31 @@ def test_answers_kept_are_bounded(authority: Authority) -> None:
         opt = b"\x00\x00\x29" + (512 + number).to_bytes(2, "big") + bytes(6)
         authority.answer(query + opt, PEER, Transport.UDP)
     assert 0 < len(authority.answers) <= 32_768
+
+
+def orders(*, is_cyclic: bool) -> list[list[str]]:
+    """AAAA of a name in four seconds that follow each other, each asked twice."""
+    made = Authority(AuthoritySettings(is_cyclic=is_cyclic))
+    made.put(
+        read_zone(
+            "@ 60 SOA a b 1 2 3 4 5\n@ 60 NS a.example.net.\n"
+            + "".join(f"www 60 AAAA 2001:db8::{n}\n" for n in (1, 2, 3)),
+            names.from_text("example.com."),
+        )
+    )
+    out = []
+    for second in range(4):
+        made.begin((1_800_000_000 + second) * 1_000_000_000)
+        twice = [[r.address for r in ask(made, "www.example.com", "AAAA").answer[0]] for _ in "ab"]
+        assert twice[0] == twice[1]
+        out.append(twice[0])
+    return out
+
+
+def test_addresses_take_turns_to_come_first_where_that_is_wanted() -> None:
+    fixed = orders(is_cyclic=False)
+    assert fixed == [fixed[0]] * 4
+    cyclic = orders(is_cyclic=True)
+    assert {order[0] for order in cyclic[:3]} == set(fixed[0])
+    assert cyclic[3] == cyclic[0]
+    assert all(sorted(order) == sorted(fixed[0]) for order in cyclic)

@@ -70,7 +70,10 @@ def compose_dnstap(event: Event, identity: bytes) -> bytes | None:
 
 
 def _wire(event: Event, qname: bytes, *, is_response: bool) -> bytes:
-    """Compose the message that the event is about, as far as it is known."""
+    """Compose the message that the event is about, as far as it is known.
+
+    Its id is of its time: who pairs queries with responses must not take one for another's.
+    """
     rcode = (event.rcode or 0) if is_response else 0
     flags = event.flags & (_SHOWN if is_response else codes.RD | codes.CD)
     flags |= (event.opcode or 0) << 11 | (codes.QR | rcode & 0xF if is_response else 0)
@@ -84,7 +87,8 @@ def _wire(event: Event, qname: bytes, *, is_response: bool) -> bytes:
     qclass = codes.IN if event.qclass is None else event.qclass
     return b"".join(
         (
-            b"\x00\x00", flags.to_bytes(2, "big"), b"\x00\x01\x00\x00\x00\x00\x00",
+            (event.at_ns >> 10 & 0xFFFF).to_bytes(2, "big"), flags.to_bytes(2, "big"),
+            b"\x00\x01\x00\x00\x00\x00\x00",
             bytes((bool(opt),)), qname, (event.qtype or 0).to_bytes(2, "big"),
             qclass.to_bytes(2, "big"), opt,
         )
