@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -271,6 +272,33 @@ END
     )
     log.unlink()
     assert ran.stdout.splitlines()[-1:] == ["[(2000, 2000)]"], ran.stderr[-2000:]
+
+
+def test_a_slow_disk_makes_events_wait_and_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, put = tmp_path / "log", EventStore.put
+    log.write_text("")
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.4)  # as an overloaded disk takes for its fsync
+        put(*arguments)
+
+    monkeypatch.setattr("quada.server.collector._COMMIT_S", 0.05)
+    monkeypatch.setattr(EventStore, "put", slowly)
+
+    def write() -> None:
+        for number in range(20):
+            with log.open("a") as file:
+                file.writelines(
+                    _query(20 * number + n) + _failed(20 * number + n) for n in range(20)
+                )
+            time.sleep(0.05)
+        time.sleep(1)
+
+    _run(Collector(tmp_path / "events", tmp_path / "history", [LogSource("ns1", str(log))]), write)
+    _, rows = ask(tmp_path / "history", "SELECT count(*), count(DISTINCT qname) FROM events")
+    assert rows == [(400, 400)]
 
 
 def test_a_position_that_was_tampered_with_runs_nothing(tmp_path: Path) -> None:

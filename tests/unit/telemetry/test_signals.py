@@ -460,3 +460,23 @@ def test_a_zone_that_worked_and_whose_servers_all_fail_is_a_signal(
 def test_no_delegation_is_blamed_for(minute) -> None:
     said = told(minute(m) for m in range(20))
     assert [one for one in said if one.kind == "delegation-failing"] == []
+
+
+def test_lines_with_a_wrong_clock_push_no_minute_out_and_are_counted() -> None:
+    watch, said = Watch(), []
+    for minute in range(6):
+        day_ahead = [query(minute + 1440, 1, "2001:db8::1", "a.example.")]
+        long_ago = [query(minute - 10_000 * minute, 1, "2001:db8::1", "a.example.")]
+        watch.feed([*failing(minute, 6), *(day_ahead if minute else ()), *long_ago])
+        said += watch.judge(START_S + (minute + 1) * 60 + 31)
+        assert len(watch._roles[Role.RECURSIVE].minutes.table) <= 12
+    assert [one.kind for one in said] == ["aaaa-servfail"]
+    assert watch.mistimed_count == 10
+
+
+def test_a_clock_that_jumps_ahead_and_back_leaves_the_watch_seeing() -> None:
+    watch = Watch()
+    assert told([failing(m, 0) for m in range(3)], watch) == []
+    watch.judge(START_S + 86_400)  # a day ahead, by mistake, and back
+    said = told([failing(m, 6) for m in range(4, 9)], watch, 4)
+    assert [(one.kind, one.state) for one in said] == [("aaaa-servfail", State.OPEN)]

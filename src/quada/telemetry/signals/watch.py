@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _WATERMARK_S: Final = 30  # events may come that late
 _LATE_MAX_S: Final = 600
+_KEPT_S: Final = 1200  # older events are of minutes that are gone
+_AHEAD_MAX_S: Final = 120  # what comes from the future has a clock that is wrong
 _SCOPES_MAX: Final = 500
 
 
@@ -32,6 +34,8 @@ class Watch:
         self.open: dict[str, Signal] = {}
         self._roles: dict[Role, RoleWatch] = {}
         self._judged_until = 0
+        self._now_s = 0
+        self.mistimed_count = 0
         self._lost: dict[int, int] = {}
         self._standing = Standing()
 
@@ -60,8 +64,14 @@ class Watch:
             self._roles.setdefault(role, RoleWatch(role)).recall(one)
 
     def feed(self, events: Iterable[Event]) -> None:
-        """Take events; those that come ten minutes late are left out."""
+        """Take events; those that come ten minutes late, or too early, are left out.
+
+        A wrong clock elsewhere must not push the minutes out that are judged.
+        """
         for event in events:
+            if self._now_s and not -_KEPT_S < event.at_ns // 10**9 - self._now_s < _AHEAD_MAX_S:
+                self.mistimed_count += 1
+                continue
             role = event.role or Role.RECURSIVE
             watch = self._roles.get(role)
             if watch is None:
@@ -81,6 +91,10 @@ class Watch:
         """Judge every whole minute up to now; gives the signals that opened, changed or closed."""
         out: list[Signal] = []
         ready = (now_s - _WATERMARK_S) // 60
+        if now_s < self._now_s - _AHEAD_MAX_S:
+            # Our own clock went back: what it was ahead of is judged from now on.
+            self._judged_until = ready * 60
+        self._now_s = now_s
         first = self._judged_until // 60 or min(
             (at for watch in self._roles.values() for at in watch.minutes.table), default=ready
         )
