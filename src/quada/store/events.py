@@ -126,7 +126,7 @@ class EventStore:
                 number += 1
                 name = f"{place}/{number:010d}.parquet"
                 paths = [str(self._directory / one.path) for one in segments]
-                self._copy("SELECT * FROM read_parquet(?, hive_partitioning=false)", [paths], name)
+                self._copy(_together(segments[0].table), [paths], name)
                 made.append(
                     Segment(
                         segments[0].table, name, sum(one.rows for one in segments),
@@ -305,6 +305,17 @@ def _make_views(
         else:
             made = ", ".join(f"{name} {kind}" for name, kind in columns.items())
             connection.execute(f"CREATE TABLE {table} ({made})")
+
+
+def _together(table: str) -> str:
+    """Give the SELECT that puts segments together: rollups of the same minute and key add up."""
+    source = "FROM read_parquet(?, hive_partitioning=false)"
+    if table == "events":
+        return f"SELECT * {source}"
+    sums = [name for name, kind in TABLES[table].items() if kind == "BIGINT"]
+    keys = ", ".join(f'"{name}"' for name in TABLES[table] if name not in sums)
+    added = ", ".join(f'sum("{name}")::BIGINT AS "{name}"' for name in sums)
+    return f"SELECT {keys}, {added} {source} GROUP BY {keys} ORDER BY minute"
 
 
 def _segments(manifest: dict[str, Any]) -> Iterator[Segment]:

@@ -101,9 +101,14 @@ def test_compaction_changes_files_and_no_answer(tmp_path: Path) -> None:
     for number in range(9):
         store.put([_event(qname=f"{number}.example.com.")], {"a": number}, NOW)
     assert store.compact(NOW) == 0  # the hour is not over
-    before = ask(tmp_path, "SELECT * FROM events ORDER BY qname")
+    asked = "SELECT * FROM events ORDER BY qname"
+    rollup = "SELECT minute, qtype, family, cause, sum(count), sum(duration_us) FROM rollups GROUP BY ALL"
+    before, counted = ask(tmp_path, asked), ask(tmp_path, rollup)
     assert store.compact(NOW + 3600) == 27
-    assert ask(tmp_path, "SELECT * FROM events ORDER BY qname") == before
+    assert (ask(tmp_path, asked), ask(tmp_path, rollup)) == (before, counted)
+    # Nine parts of the same minute and key have become one.
+    assert ask(tmp_path, "SELECT count(*) FROM rollups")[1] == [(1,)]
+    assert ask(tmp_path, "SELECT count FROM clients")[1] == [(9,)]
     assert len(list(tmp_path.glob("*/*/*/*.parquet"))) == 3
     assert store.positions() == {"a": 8}
 
