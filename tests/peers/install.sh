@@ -2,7 +2,7 @@
 # Installs the Debian packages that tests and benchmarks run beside quada.
 # With root it installs what is missing; without, it names what is missing and fails.
 set -eu
-packages="bind9 bind9-dnsutils bind9-utils knot knot-dnsutils nsd ldnsutils dnsperf iproute2 unbound
+packages="bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-module-dnstap nsd ldnsutils dnsperf iproute2 unbound
 pdns-server pdns-backend-bind pdns-recursor knot-resolver chromium dnsmasq-base radvd kea-dhcp6-server
 certbot lego pebble clickhouse-server systemd"
 

@@ -11,6 +11,7 @@ import pytest
 from quada.telemetry.event import Kind, Role
 from quada.telemetry.ingest import detect, make_parser
 from quada.telemetry.ingest.dnstap import DnstapParser, FrameStream
+from quada.wire.ask import Transport
 
 pytestmark = pytest.mark.peers
 
@@ -116,6 +117,33 @@ def test_named_dnstap_tells_everything(place: Path, free_port: Callable[[], int]
     assert {event.rcode for event in queries} >= {0, 3}
     assert any(event.is_nodata for event in queries)
     assert {event.role for event in queries} == {Role.AUTHORITATIVE}
+
+
+def test_knotd_dnstap_tells_what_was_asked_and_answered(
+    place: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    config = place / "knot.conf"
+    config.write_text(
+        f"server:\n  rundir: {place}\n  listen: ::1@{port}\n"
+        "log:\n  - target: stderr\n    any: info\n"
+        f"database:\n  storage: {place}\n"
+        f"mod-dnstap:\n  - id: tap\n    sink: {place}/tap\n    log-queries: on\n"
+        "    log-responses: on\n"
+        f"template:\n  - id: default\n    storage: {place}\n    global-module: mod-dnstap/tap\n"
+        f"zone:\n  - domain: example.test\n    file: {place}/zone\n"
+    )
+    ask_all(["knotd", "-c", str(config)], port, place / "log")
+    stream, parser = FrameStream(), DnstapParser("test")
+    events = parser.feed(stream.feed((place / "tap").read_bytes()), 0) + parser.flush()
+    assert not parser.unknown_count
+    assert has_all(events)
+    assert {event.role for event in events} == {Role.AUTHORITATIVE}
+    assert {event.rcode for event in events} >= {0, 3}
+    assert any(event.is_nodata for event in events)
+    assert {event.transport for event in events} == {Transport.UDP, Transport.TCP}
+    # Query and response are one event: nothing was counted twice.
+    assert len(events) == parser.line_count // 2
 
 
 def test_unbound_writes_what_we_read(place: Path, free_port: Callable[[], int]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import string
-import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from quada.wire.faults import ConfigFault
@@ -62,7 +62,7 @@ def _shown(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name.endswith("_at"):
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(value, list | tuple):
         value = "; ".join(str(one) for one in value)
     # What strangers chose never reaches a terminal or a header raw.
