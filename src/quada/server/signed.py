@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from quada.zones.online import OnlineKeys
 
 log = structlog.get_logger()
+_LOOK_S: Final = 20.0  # our choice: what a round of looks from outside may take
 _LOOPBACK: Final = {"::": "::1", "0.0.0.0": "127.0.0.1"}
 
 
@@ -45,6 +46,7 @@ class SignedZones:
         self._desk: SigningDesk | None = None
         self._parent: dict[str, str] = {}
         self._outside: dict[bytes, Sight] = {}
+        self._looked: dict[bytes, float] = {}
         self._alarm = Alarm(plan)
 
     def publish(self, content: Zone) -> Zone:
@@ -106,11 +108,16 @@ class SignedZones:
         desk, resolvers = self._open(), self._validating()
         if desk is None or not resolvers:
             return
-        for version in desk.secured():
+        end = time.monotonic() + _LOOK_S
+        # The longest not looked at go first: resolvers that are silent must not hold up the tick.
+        for version in sorted(desk.secured(), key=lambda one: self._looked.get(one.origin, 0.0)):
             origin = version.origin
             last = self._outside.get(origin)
             if last is not None and last.serial == version.serial and last.state == "verified":
                 continue
+            if time.monotonic() > end:
+                break
+            self._looked[origin] = time.monotonic()
             sight = await asyncio.to_thread(look_outside, version, resolvers, self._anchors())
             self._outside[origin] = sight
             if sight != last:

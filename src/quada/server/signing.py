@@ -231,6 +231,8 @@ class SigningDesk:
                 under = {names.to_text(one.owner) for one in self._signalled.get(origin, ())}
                 held = [{"what": s.what, "waits_for": s.held} for s in self._held.get(origin, ())]
                 name = names.to_text(origin)
+                if origin in self._halted:
+                    held.append({"what": "key steps", "waits_for": "an hour after a rollback"})
                 out.append(
                     {
                         "zone": name,
@@ -265,6 +267,8 @@ class SigningDesk:
             return None
         is_pruned = state.rings != signed.state.rings
         is_halted = now_s < self._halted.get(origin, 0)
+        if not is_halted:
+            self._halted.pop(origin, None)
         keys = dict(signed.keys)
         if not is_halted:
             state, keys = _with_due_keys(signed, state, now_s)

@@ -104,10 +104,14 @@ class KeptClient:
         opening = self._opening.get(to)
         if opening is None:
             opening = self._opening[to] = asyncio.create_task(self._open(to))
-            opening.add_done_callback(lambda _: self._opening.pop(to, None))
-        made = await asyncio.shield(opening)
-        self._connections[to] = made
-        return made
+            opening.add_done_callback(lambda done: self._opened(to, done))
+        return await asyncio.shield(opening)
+
+    def _opened(self, to: Endpoint, done: asyncio.Task[Connection]) -> None:
+        """Keep a connection, though all who asked for it may have given up by now."""
+        self._opening.pop(to, None)
+        if not done.cancelled() and done.exception() is None:
+            self._connections[to] = done.result()
 
     async def _open(self, to: Endpoint) -> Connection:
         # Imported where it is used: most resolvers forward over none of these.
