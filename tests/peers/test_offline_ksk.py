@@ -28,6 +28,42 @@ def run(*command: str, cwd: Path) -> str:
     return done.stdout.strip()
 
 
+MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
+
+
+@pytest.mark.parametrize("algorithm", ["ecdsap256sha256", "rsasha256"])
+def test_a_ksk_in_a_token_signs_and_never_leaves_it(
+    tmp_path: Path, make_zone, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    if not MODULE.exists():
+        pytest.skip("softhsm2 is not there: tests/peers/install.sh installs it")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\n")
+    (tmp_path / "pin").write_text("1234\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
+    run("softhsm2-util", "--init-token", "--free", "--label", "quada", "--so-pin", "5678",
+        "--pin", "1234", cwd=tmp_path)  # fmt: skip
+    held = ("--pkcs11-module", str(MODULE), "--pin-file", "pin")
+
+    def quada(*command: str) -> str:
+        return run(sys.executable, "-m", "quada", "dnssec", *command, cwd=tmp_path)
+
+    quada("skr", "key", "example", *held, "--algorithm", algorithm, "-o", "K.key")
+    quada("enable", "example", "--offline-ksk", "K.key", "--state-dir", "var")
+    quada("skr", "request", "example", "--days", "10", "-o", "ask", "--state-dir", "var")
+    quada("skr", "sign", "ask", *held, "-o", "signed")
+    quada("skr", "import", "example", "signed", "--state-dir", "var")
+    serve_and_verify(tmp_path, make_zone)
+
+
+def serve_and_verify(place: Path, make_zone) -> None:
+    desk = SigningDesk(KeyStore.open(place / "var"))
+    version = desk.publish(make_zone(TEXT, "example."), int(time.time()))
+    assert version.rrset(names.from_text("example."), codes.DNSKEY) is not None
+    (place / "zone").write_text("\n".join(write_zone(version, is_portable=True)) + "\n")
+    run("dnssec-verify", "-o", "example", "zone", cwd=place)
+
+
 @pytest.mark.parametrize("algorithm", ["13", "8"])
 def test_what_the_other_machine_signed_is_served(tmp_path: Path, make_zone, algorithm: str) -> None:
     away, here = tmp_path / "away", tmp_path / "here"
@@ -47,8 +83,4 @@ def test_what_the_other_machine_signed_is_served(tmp_path: Path, make_zone, algo
     told = quada("skr", "sign", "ask", "--key", key, "-o", str(here / "signed"), cwd=away)
     assert key.rpartition("+")[2].lstrip("0") in told
     quada("skr", "import", "example", "signed", "--state-dir", "var")
-    desk = SigningDesk(KeyStore.open(here / "var"))
-    version = desk.publish(make_zone(TEXT, "example."), int(time.time()))
-    assert version.rrset(names.from_text("example."), codes.DNSKEY) is not None
-    (here / "zone").write_text("\n".join(write_zone(version, is_portable=True)) + "\n")
-    run("dnssec-verify", "-o", "example", "zone", cwd=here)
+    serve_and_verify(here, make_zone)

@@ -16,12 +16,20 @@ from quada.disk import replacing
 from quada.wire.faults import DataFault
 
 if TYPE_CHECKING:
+    from quada.store.token import Token
     from quada.zones.keys import Key
     from quada.zones.offline import Request
 
 StateDir = Annotated[Path, typer.Option(help="State directory of the server.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+Module = Annotated[
+    Path | None, typer.Option("--pkcs11-module", help="The token's library (PKCS#11).")
+]
+TokenLabel = Annotated[str, typer.Option("--pkcs11-token", help="The token's label.")]
+PinFile = Annotated[Path | None, typer.Option(help="File with the token's PIN.")]
+KeyLabel = Annotated[str, typer.Option(help="The key's label; the zone's name if not given.")]
 
 skr = typer.Typer(help="Have an offline KSK sign ahead of time.", no_args_is_help=True)
 
@@ -51,18 +59,62 @@ def request(
 
 
 @skr.command()
-def sign(
-    file: Annotated[Path, typer.Argument(help="The request.")],
-    key: Annotated[Path, typer.Option(help="The KSK in BIND's files: Kexample.com.+013+12345.")],
+def key(
+    zone: Annotated[str, typer.Argument(help="The zone's name.")],
     output: Output,
+    module: Module = None,
+    token: TokenLabel = "quada",
+    pin_file: PinFile = None,
+    label: KeyLabel = "",
+    algorithm: Annotated[
+        str, typer.Option(help="ecdsap256sha256, ecdsap384sha384 or rsasha256.")
+    ] = ("ecdsap256sha256"),
     as_json: AsJson = False,
 ) -> None:
-    """Sign a request: on the machine that has the KSK, without network or state directory."""
+    """Make a KSK in a PKCS#11 token, which it never leaves, and write its public file."""
+    from quada.api.signing import read_algorithm
+    from quada.store.token import public_key_text
+    from quada.zones.signature import key_tag
+
+    with faults_exit(as_json=as_json):
+        origin = zone_name(zone)
+        held, name = _token(module, token, pin_file), label or names.to_text(origin)
+        held.make_ksk(name, read_algorithm(algorithm))
+        dnskey = held.ksk(name)
+        held.close()
+        _write(output, public_key_text(origin, dnskey))
+        if as_json:
+            print_json({"zone": names.to_text(origin), "tag": key_tag(dnskey), "label": name})
+        else:
+            typer.echo(f"KSK {key_tag(dnskey)} is in the token as {name}")
+
+
+@skr.command()
+def sign(
+    file: Annotated[Path, typer.Argument(help="The request.")],
+    output: Output,
+    key: Annotated[
+        Path | None, typer.Option(help="The KSK in BIND's files: Kexample.com.+013+12345.")
+    ] = None,
+    module: Module = None,
+    token: TokenLabel = "quada",
+    pin_file: PinFile = None,
+    label: KeyLabel = "",
+    as_json: AsJson = False,
+) -> None:
+    """Sign a request: on the machine that has the KSK, in files or in a PKCS#11 token."""
+    from quada.zones.keys import Key, KeyRole
     from quada.zones.offline import read_request, sign_request, write_response
 
     with faults_exit(as_json=as_json):
         asked = read_request(_read(file), str(file))
-        made = sign_request(asked, read_key(key, asked.zone))
+        if key is not None:
+            made = sign_request(asked, read_key(key, asked.zone))
+        else:
+            held, name = _token(module, token, pin_file), label or names.to_text(asked.zone)
+            ksk = Key(asked.zone, KeyRole.KSK, held.ksk(name))
+            made = sign_request(asked, ksk, held.signer(name))
+            held.close()
         _write(output, write_response(asked.zone, made))
         _tell(asked, as_json=as_json)
 
@@ -114,6 +166,16 @@ def read_public_key(path: Path, zone: bytes) -> bytes:
     if about != zone:
         raise DataFault(f"the key is of {names.to_text(about)}", place=str(path))
     return dnskey
+
+
+def _token(module: Path | None, label: str, pin_file: Path | None) -> Token:
+    from quada.store.token import Token
+
+    if module is None or pin_file is None:
+        raise DataFault(
+            "no key is named", place="--key", remedy="give --key, or --pkcs11-module and --pin-file"
+        )
+    return Token(module, label, _read(pin_file).strip())
 
 
 def _read(path: Path) -> str:

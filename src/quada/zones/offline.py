@@ -20,7 +20,7 @@ from quada.zones.sign import rrsig
 from quada.zones.signing import DAY_S, SigningKey, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from quada.zones.keys import Key
     from quada.zones.keystate import RolloverPolicy, State
@@ -117,8 +117,12 @@ def _windows(span: Window, policy: SigningPolicy) -> Iterator[Window]:
         at_s += step_s
 
 
-def sign_request(request: Request, key: Key) -> list[Presigned]:
+def sign_request(
+    request: Request, key: Key, sign: Callable[[bytes], bytes] | None = None
+) -> list[Presigned]:
     """Sign a request with a KSK. Raises: DataFault where it is not about that key.
+
+    Takes the function that signs, where the private half is in a token.
 
     A DNSKEY RRset without the key, or CDS of another, is never signed: who can write requests must
     not be able to change the parent's DS.
@@ -126,7 +130,7 @@ def sign_request(request: Request, key: Key) -> list[Presigned]:
     place = names.to_text(request.zone)
     if key.zone != request.zone:
         raise DataFault(f"the key is of {names.to_text(key.zone)}", place=place)
-    signer = SigningKey(key.algorithm, key.tag, key.signer())
+    signer = SigningKey(key.algorithm, key.tag, sign or key.signer())
     out = []
     for rrset, windows in request.asked:
         if key.dnskey not in _keys_of(request.zone, rrset, key):
