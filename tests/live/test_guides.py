@@ -46,12 +46,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int])
         except httpx.HTTPError:
             return False
 
-    until(is_there, within_s=30, what=(place / "log").read_text())
+    until(is_there, within_s=60, what=(place / "log").read_text())
     yield Demo(place, ports)
     process.send_signal(signal.SIGTERM)
     process.wait(20)
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_the_commands_of_a_page_do_what_it_says(page: Path, demo: Demo) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.S | re.M)
@@ -62,7 +63,7 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, demo: Demo) -> None:
     for usual, port in demo.ports.items():
         script = re.sub(rf"\b{usual}\b", str(port), script)
     done = subprocess.run(
-        ["bash", "-c", script], cwd=demo.place, capture_output=True, text=True, timeout=100,
+        ["bash", "-c", script], cwd=demo.place, capture_output=True, text=True, timeout=220,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -22,7 +22,7 @@ from quada.store.zones import Author, ZoneStore
 from quada.telemetry.signals import Signal, State
 from quada.zones import read_zone
 
-pytestmark = [pytest.mark.peers, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(300)]
 
 TEXT = """$TTL 300
 @ SOA ns1 host 1 3600 600 86400 60
