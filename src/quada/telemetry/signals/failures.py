@@ -109,8 +109,7 @@ class Failures:
         usual = self._usual_rate()
         zones = {zone for minute in minutes.span(at, _WINDOW) for zone, _ in minute.zones}
         at_site = _failing_site(window, suspects | set(held), usual)
-        long = list(_spans(window, _ALL))[-1]
-        if held and not _fails(_elsewhere(long, held[0]), 1):
+        if held and not _fails(_elsewhere(_whole(window), held[0]), 1):
             # A site that is open keeps what is its own, as failures come and go.
             return {s: pair for s, pair in at_site.items() if s in held}
         whole = _failing_pair(window, _ALL, 1, usual)
@@ -120,6 +119,7 @@ class Failures:
             if most[1] >= _ONE_ZONE * len(whole.six.failed):
                 pair = _failing_pair(window, named, 1, usual)
                 return {named: pair or whole}
+            long = _whole(window)
             is_one = any(not _fails(_elsewhere(long, site), 1) for site in at_site)
             return at_site if is_one else {_ALL: whole}
         failing = {}
@@ -206,16 +206,21 @@ def _by_site(minute: Minute, wanted: set[str]) -> dict[str, _Pair]:
     """Give AAAA and A of a minute for some sites."""
     found = {site: _Pair(ZoneMinute(), ZoneMinute()) for site in wanted}
     for (_, rdtype), part in minute.zones.items():
+        touched: dict[str, ZoneMinute] = {}
         for attempt in part.attempts:
-            pair = found.get(site_of(attempt[0]))
-            if pair is None:
+            site = site_of(attempt[0])
+            if site not in wanted:
                 continue
-            into = pair.six if rdtype == codes.AAAA else pair.four
+            into = found[site].six if rdtype == codes.AAAA else found[site].four
             into.attempts.add(attempt)
             if attempt in part.failed:
                 into.failed[attempt] = attempt[0]
-                into.causes += part.causes
-                into.evidence += [one for one in part.evidence if one.startswith(f"{attempt[0]} ")]
+                touched[site] = into
+        for site, into in touched.items():
+            into.causes += part.causes
+            into.evidence += [
+                one for one in part.evidence if site_of(one.partition(" ")[0]) == site
+            ]
     return found
 
 
@@ -245,6 +250,11 @@ def _only(whole: ZoneMinute, fits: Callable[[str], bool]) -> ZoneMinute:
     return part
 
 
+def _whole(window: list[Minute]) -> _Pair:
+    *_, longest = _spans(window, _ALL)
+    return longest
+
+
 def _spans(window: list[Minute], scope: str) -> Iterator[_Pair]:
     """Give AAAA and A of the last minute, of the last two, and so on."""
     return _grow(
@@ -270,6 +280,8 @@ def _grow(minutes: Iterable[_Pair | None]) -> Iterator[_Pair]:
 def _failing_pair(window: list[Minute], scope: str, scopes: int, usual: float) -> _Pair | None:
     """Give the shortest span in which a scope fails: plainly at any length, else over five or ten
     minutes."""
+    if not _may_fail(window, scope):
+        return None
     alarm = alarm_at(scopes)
     *_, longest = _spans(window, scope)
     is_six_alone = _is_six_alone(longest)
@@ -283,6 +295,19 @@ def _failing_pair(window: list[Minute], scope: str, scopes: int, usual: float) -
         if ((count == _WINDOW and is_enough) or is_last) and _fails(pair, scopes):
             return pair._replace(bad_minutes=0)  # weak evidence is looked at twice
     return None
+
+
+def _may_fail(window: list[Minute], scope: str) -> bool:
+    """Whether any span has failures enough to be looked at, by counts that take little time."""
+    bad = tries = 0
+    for minute in reversed(window):
+        for (zone, rdtype), part in minute.zones.items():
+            if rdtype == codes.AAAA and scope in (_ALL, zone):
+                bad += len(part.failed)
+                tries += len(part.attempts)
+        if bad >= _PLAIN_MIN and bad > _RATE_MIN / 2 * tries:
+            return True
+    return False
 
 
 def _fails_plainly(pair: _Pair, usual: float, alarm: float) -> bool:
