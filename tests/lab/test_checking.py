@@ -21,6 +21,12 @@ def wait_for(condition, within_s: float = 60):
     return found
 
 
+def quada(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "quada", *words], capture_output=True, text=True, check=False
+    )
+
+
 def test_a_publish_is_checked_and_a_failure_is_one_alert(internet_with, tmp_path) -> None:
     cut = f"ours.net. NS ns0.ours.net.\nns0.ours.net. AAAA {HERE}\n"
     lab = internet_with(tmp_path, {"ours.net.": (cut, f"@ NS ns0\nns0 AAAA {HERE}\n")})
@@ -32,7 +38,7 @@ def test_a_publish_is_checked_and_a_failure_is_one_alert(internet_with, tmp_path
     config = tmp_path / "quada.toml"
     config.write_text(
         f'version = 1\n[server]\nstate_dir = "{state}"\n[authority]\nlisten = ["[{HERE}]:53"]\n'
-        f'[doctor]\nevery_s = 3600\nsettle_s = 0.5\nlab = true\nroot_hints = "{lab.hints}"\ntrust_anchor = "{lab.anchor}"\n'
+        f'[doctor]\nevery_s = 3600\nincident_on = ["doctor"]\nsettle_s = 0.5\nlab = true\nroot_hints = "{lab.hints}"\ntrust_anchor = "{lab.anchor}"\n'
         f'[[zone]]\nname = "ours.net"\nfile = "{zone}"\n'
     )
     lab.popen([sys.executable, "-m", "quada", "serve", "--config", str(config)], "quada.log")
@@ -62,6 +68,13 @@ def test_a_publish_is_checked_and_a_failure_is_one_alert(internet_with, tmp_path
     alerts = AlertStore.open(state / FILE)
     opened = wait_for(lambda: alerts.alerts(is_open=True, limit=10))
     assert [alert.key for alert in opened] == ["doctor/ours.net./aaaa-missing/ours.net."]
+    incident = wait_for(lambda: alerts.alert(opened[0].number).incident)
+    assert [step["verdict"] for step in incident["steps"]][:3] == ["FAIL", "WARN", "PASS"]
+    assert incident["causes"][0]["code"] == "aaaa-missing"
+    shown = quada("alerts", "show", str(opened[0].number), "--state-dir", str(state)).stdout
+    assert "likely cause  aaaa-missing" in shown
+    again = quada("incident", "--replay", incident["observation"], "--lab", "--json").stdout
+    assert json.loads(again)["causes"] == incident["causes"]
     zone.write_text(text.replace("h 1 ", "h 3 "))
     subprocess.run(
         [sys.executable, "-m", "quada", "reload", "--state-dir", str(state)],

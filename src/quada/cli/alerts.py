@@ -59,9 +59,14 @@ def show(number: Number, state_dir: StateDir = Path("var"), as_json: AsJson = Fa
             print_json(alert_data(alert))
             return
         for key, value in alert_data(alert).items():
-            if value:
+            if value and key != "incident":
                 text = "\n    ".join(value) if isinstance(value, list) else str(value)
                 typer.echo(f"{key:13} {printable(text)}")
+        if alert.incident:
+            for cause in alert.incident["causes"][:3]:
+                typer.echo(f"likely cause  {printable(cause['code'])}: {printable(cause['why'])}")
+                typer.echo(f"    {printable(cause['action'])}")
+            typer.echo(f"walked        quada incident --replay {alert.incident['observation']}")
 
 
 @app.command("ack")

@@ -99,6 +99,9 @@ class DoctorSection:
     root_hints: str = setting("", "Root hints; empty is those of the resolver.")
     trust_anchor: str = setting("", "Trust anchors; empty is those of the resolver.")
     lab: bool = setting(False, "Documentation addresses are well here.")
+    incident_on: tuple[str, ...] = setting(
+        (), "Kinds of alerts that have the incident checklist walked, or `all`."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

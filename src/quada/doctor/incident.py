@@ -129,13 +129,26 @@ def _transport(observation: Observation, found: list[Finding]) -> Step:
         "resolves-ipv6-only",
         "large-answers",
         "edns",
+        "fragments-dropped",
+        "service-ipv6",
+        "service-address",
+        "happy-eyeballs",
+        "web-differs",
+        "web-certificate",
+        "encrypted-ipv6",
+        "encrypted-dead",
+        "encrypted-certificate",
     )
     is_known = not any(
         one.code == "vantage-ipv6" and one.verdict is Verdict.UNKNOWN for one in found
     )
     command = f"quada doctor {observation.name} --only servers --only graph"
     return _step(
-        "IPv6 transport", bad, "servers are reached over IPv6", (command,), is_known=is_known
+        "IPv6 transport",
+        bad,
+        "servers and services are reached over IPv6",
+        (command,),
+        is_known=is_known,
     )
 
 
@@ -265,13 +278,36 @@ _CAUSES: Final[tuple[tuple[str, int, tuple[str, ...], str], ...]] = (
     ("tcp-blocked", 60, ("server-tcp-ipv6",), "open TCP 53 over IPv6"),
     ("server-dead", 55, ("server-dead",), "mend the server or take it out of the NS set"),
     ("aaaa-missing", 50, ("aaaa-missing",), "publish the AAAA record"),
+    ("edns-broken", 65, ("edns",), "upgrade the server, or the middlebox before it"),
+    ("large-answers-lost", 64, ("large-answers",), "cap UDP at 1232 octets; open TCP"),
+    ("service-closed", 58, ("service-ipv6",), "have the service listen on [::]; open its port"),
+    (
+        "certificate",
+        57,
+        ("web-certificate", "encrypted-certificate"),
+        "serve the right certificate",
+    ),
+    (
+        "encrypted-dead",
+        48,
+        ("encrypted-dead", "encrypted-ipv6"),
+        "start it, or take its record back",
+    ),
+)
+_HINTS: Final[tuple[tuple[str, int, tuple[str, ...], str], ...]] = (
+    # What only warns explains an incident where nothing worse was seen.
+    ("fragments-lost", 30, ("fragments-dropped",), "cap UDP at 1232 octets on the server"),
+    ("address-dead", 28, ("service-address",), "mend that address or remove its record"),
+    ("web-differs", 26, ("web-differs",), "look for the default virtual host on IPv6"),
+    ("slow-ipv6", 24, ("happy-eyeballs",), "look at the IPv6 route"),
 )
 
 
 def _causes(found: list[Finding], logged: Logged) -> list[Cause]:
     causes = []
-    for code, weight, shown_by, action in _CAUSES:
-        bad = [one for one in _of(found, *shown_by) if one.verdict is Verdict.FAIL]
+    for code, weight, shown_by, action in (*_CAUSES, *_HINTS):
+        is_hint = weight <= _HINTS[0][1]
+        bad = [one for one in _of(found, *shown_by) if is_hint or one.verdict is Verdict.FAIL]
         if bad:
             causes.append(Cause(code, weight, f"{bad[0].subject}: {bad[0].message}", action))
     place = _place(logged)

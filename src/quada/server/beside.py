@@ -41,7 +41,7 @@ class Beside:
             self._runs[WEB] = self._serve_web
         if plan.settings.acme.directory:
             self._runs[ORDERS] = self._order
-        if plan.settings.doctor.every_s > 0 and "authority" in plan.roles:
+        if plan.checks_zones or plan.settings.doctor.incident_on:
             self._runs[CHECKS] = self._check
         self._pids: dict[str, int] = {}
 

@@ -164,5 +164,15 @@ def read_last(state_dir: Path, zone: str) -> tuple[dict[str, Any], list[Finding]
 
 
 def check_zones(plan: Plan) -> None:
-    """Check zones for ever: the process's work."""
-    asyncio.run(Checking(plan).run())
+    """Check zones, and walk the incidents of alerts, for ever: the process's work."""
+    asyncio.run(_run(plan))
+
+
+async def _run(plan: Plan) -> None:
+    from quada.server.incidents import Incidents
+
+    async with asyncio.TaskGroup() as tasks:
+        if plan.checks_zones:
+            tasks.create_task(Checking(plan).run())
+        if plan.settings.doctor.incident_on:
+            tasks.create_task(Incidents(plan).run())

@@ -160,6 +160,11 @@ class Plan:
         return self.state_dir / "events"
 
     @property
+    def checks_zones(self) -> bool:
+        """Whether zones that we serve are looked at on a schedule."""
+        return self.settings.doctor.every_s > 0 and "authority" in self.roles
+
+    @property
     def has_collector(self) -> bool:
         """Whether anybody wants what the collector gathers."""
         events = self.settings.events

@@ -33,11 +33,15 @@ _MIGRATIONS: Final = (
         "CREATE TABLE delivery (id INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL,"
         " body TEXT NOT NULL, tries INTEGER NOT NULL, due_at INTEGER NOT NULL)",
     ),
+    ("ALTER TABLE alert ADD COLUMN incident TEXT",),
 )
 
 
 class Alert(NamedTuple):
-    """One incident. `told` is what its signal last said; times are seconds of the Unix epoch."""
+    """One incident. `told` is what its signal last said; times are seconds of the Unix epoch.
+
+    `incident` is the checklist walked for it, where it was.
+    """
 
     number: int
     key: str
@@ -47,6 +51,7 @@ class Alert(NamedTuple):
     closed_at: int | None
     told: dict[str, Any]
     acked_by: str | None
+    incident: dict[str, Any] | None = None
 
 
 class Silence(NamedTuple):
@@ -162,6 +167,13 @@ class AlertStore:
             _row(connection, number)
             connection.exec_driver_sql("UPDATE alert SET acked_by = ? WHERE id = ?", (who, number))
 
+    def attach(self, number: int, incident: dict[str, Any]) -> None:
+        """Keep the incident checklist that was walked for an alert."""
+        with writing(self._engine) as connection:
+            connection.exec_driver_sql(
+                "UPDATE alert SET incident = ? WHERE id = ?", (json.dumps(incident), number)
+            )
+
     def silence(self, pattern: str, until: int, who: str, why: str) -> None:
         """Deliver nothing about keys that hold a text, until a time."""
         with writing(self._engine) as connection:
@@ -201,7 +213,9 @@ class AlertStore:
             )
 
 
-_SELECT: Final = "SELECT id, key, kind, state, opened_at, closed_at, told, acked_by FROM alert"
+_SELECT: Final = (
+    "SELECT id, key, kind, state, opened_at, closed_at, told, acked_by, incident FROM alert"
+)
 
 
 def alert_data(alert: Alert) -> dict[str, Any]:
@@ -210,7 +224,7 @@ def alert_data(alert: Alert) -> dict[str, Any]:
     return {
         "number": alert.number, "key": alert.key, "kind": alert.kind, "state": alert.state,
         "opened_at": alert.opened_at, "closed_at": alert.closed_at, "acked_by": alert.acked_by,
-        **told,
+        **told, **({"incident": alert.incident} if alert.incident else {}),
     }  # fmt: skip
 
 
@@ -224,4 +238,6 @@ def _row(connection: sa.Connection, number: int) -> Any:
 
 
 def _alert(row: Any) -> Alert:
-    return Alert(row[0], row[1], row[2], row[3], row[4], row[5], json.loads(row[6]), row[7])
+    incident = json.loads(row[8]) if row[8] else None
+    told = json.loads(row[6])
+    return Alert(row[0], row[1], row[2], row[3], row[4], row[5], told, row[7], incident)

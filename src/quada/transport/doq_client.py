@@ -111,6 +111,7 @@ class DoqClientConnection(QuicConnectionProtocol):
         self.ended = self.ended or why
         if self._connected_waiter is not None and not self._connected_waiter.done():
             self._connected_waiter.set_exception(ConnectionError())
+            self._connected_waiter.exception()  # seen: who waited may have given up before
         for _, done in self._waiting.values():
             if not done.done():
                 done.set_exception(self.ended)

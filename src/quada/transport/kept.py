@@ -136,7 +136,9 @@ class KeptClient:
             del self._connections[to]
 
     def close(self) -> None:
-        """End all connections."""
+        """End all connections, those that are not open yet too."""
+        for task in self._opening.values():
+            task.cancel()
         for one in self._connections.values():
             one.close()
 
