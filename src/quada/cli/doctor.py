@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import html
+import shutil
+import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,10 +18,11 @@ from quada.cli.judged import junit, print_judged, read_profile
 from quada.cli.link import link
 from quada.cli.output import FOUND, faults_exit, print_json, with_default
 from quada.cli.resolvers import resolver
+from quada.cli.shadow import print_shadow, shadow
 from quada.doctor import Graph, Observation, Observer, Verdict, judge
 from quada.doctor.findings import RULES, profiled, reference
 from quada.doctor.observation import Cut, read_observation, write_observation
-from quada.doctor.picture import connections, dependencies, timeline
+from quada.doctor.picture import connections, dependencies, dot_text, timeline
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from quada.doctor import Finding
     from quada.server.looking import Hands
     from quada.wire.ask import Ask, Outcome
+
+_DRAW_S: Final = 15.0
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +64,15 @@ def doctor(
         Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
     ] = None,
     junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Draw what the name depends on.")] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(help="Draw what the name depends on, by Graphviz where it is installed."),
+    ] = None,
+    dot: Annotated[Path | None, typer.Option(help="Write that graph for Graphviz.")] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option("--from", help="Names, one a line: which depend on what lacks IPv6?"),
+    ] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write a report.")] = None,
     findings: Annotated[
         bool, typer.Option("--findings", help="Print the reference of all findings.")
@@ -93,6 +106,9 @@ def doctor(
     with faults_exit(as_json=as_json):
         if findings:
             typer.echo(reference(), nl=False)
+            return
+        if names is not None:
+            print_shadow(names, observe(root_hints, None), as_json=as_json)
             return
         severities = read_profile(read_text(profile), str(profile)) if profile else {}
         ranges = lab_ranges(is_lab=lab)
@@ -131,7 +147,9 @@ def doctor(
         if junit_file is not None:
             junit_file.write_text(junit(found, f"quada doctor {seen.name}"))
         if svg is not None:
-            svg.write_text(dependencies(seen))
+            svg.write_text(draw(seen))
+        if dot is not None:
+            dot.write_text(dot_text(seen))
         if html_file is not None:
             html_file.write_text(report(seen, found))
         if as_json:
@@ -208,47 +226,6 @@ def _from_everywhere(
         raise typer.Exit(FOUND)
 
 
-def shadow(
-    file: Annotated[Path, typer.Argument(help="Names, one a line.")],
-    root_hints: Annotated[Path | None, typer.Option(help="Root hints to begin with.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Say of each name whether it would resolve over IPv6 alone, and if not, whose fault that is.
-
-    Exit code 1 where a name that resolves would not over IPv6 alone.
-    """
-    with faults_exit(as_json=as_json):
-        wanted = [line.strip() for line in read_text(file).splitlines() if line.strip()]
-        observer = observe(root_hints, None)
-        rows = []
-        for name in dict.fromkeys(map(absolute, wanted)):
-            seen = drive(observer, observer.crawl(name), shows=False)
-            rows.append(_shadow_row(Graph.of(seen), name))
-        if as_json:
-            print_json(rows)
-        else:
-            for row in rows:
-                word = row["verdict"]
-                color = {"no": typer.colors.RED, "yes": typer.colors.GREEN}.get(word)
-                why = "; ".join(row["broken"])
-                typer.echo(f"{typer.style(f'{word:8}', fg=color)} {row['name']}  {why}".rstrip())
-            bad = sum(row["verdict"] == "no" for row in rows)
-            typer.echo(f"{bad} of {len(rows)} names would not resolve over IPv6 alone")
-        if any(row["verdict"] == "no" for row in rows):
-            raise typer.Exit(FOUND)
-
-
-def _shadow_row(graph: Graph, name: str) -> dict[str, Any]:
-    six, both = graph.is_reachable(name, (6,)), graph.is_reachable(name, (6, 4))
-    broken = [] if six else graph.broken(name, 6)
-    return {
-        "name": name,
-        "verdict": "yes" if six else "no" if both else "neither",
-        "broken": [f"{one.zone}: {', '.join(one.reasons)}" for one in broken],
-        "cuts": [] if six else [sorted(cut) for cut in graph.cuts(name, 6)],
-    }
-
-
 def observe(
     root_hints: Path | None, trust_anchor: Path | None, given: Cut | None = None
 ) -> Observer:
@@ -320,8 +297,23 @@ def report(seen: Observation, found: list[Finding]) -> str:
         f"<p>Seen {when} from {html.escape(seen.vantage)}.</p><table>{rows}</table>"
         f"<h2>How fast each family answers</h2>{timeline(seen)}"
         f"<h2>How its services are reached</h2>{connections(seen)}"
-        f"<h2>What it depends on</h2>{dependencies(seen)}</html>"
+        f"<h2>What it depends on</h2>{draw(seen)}</html>"
     )
+
+
+def draw(seen: Observation) -> str:
+    """Draw what a name depends on: by Graphviz where it is installed, else by ourselves."""
+    program = shutil.which("dot")
+    if program is not None:
+        try:
+            drawn = subprocess.run(
+                [program, "-Tsvg"], input=dot_text(seen), capture_output=True, text=True,
+                timeout=_DRAW_S, check=True,
+            ).stdout  # fmt: skip
+            return drawn[drawn.index("<svg") :]
+        except (OSError, subprocess.SubprocessError, ValueError):
+            pass  # a picture of our own is better than none
+    return dependencies(seen)
 
 
 def _given(name: str, servers: list[str]) -> Cut | None:

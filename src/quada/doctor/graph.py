@@ -81,6 +81,10 @@ class Graph:
             name = name.partition(".")[2] or "."
         return name
 
+    def operator_of(self, server: str) -> str:
+        """Give who runs a server: the zone its name lies in, whose contact is in its SOA."""
+        return self.zone_of(server)
+
     def reachable(
         self,
         families: Iterable[int],
@@ -184,7 +188,10 @@ class Graph:
             lines.append(f"{'  ' * depth}{zone}  ({marks})")
             for server in self._servers[zone]:
                 addresses = {*self._hosts.get(server, ()), *self._glue.get((zone, server), ())}
-                lines.append(f"{'  ' * depth}  - {server} {' '.join(sorted(addresses)) or '?'}")
+                operator = self.operator_of(server)
+                by = "" if operator in (zone, ".") else f"  (run by {operator})"
+                words = " ".join(sorted(addresses)) or "?"
+                lines.append(f"{'  ' * depth}  - {server} {words}{by}")
         return lines
 
     def nodes(self, name: str) -> list[Node]:

@@ -63,6 +63,8 @@ class Observer:
         self._start = start
         self._now = now
         self._given = given
+        self._resolvers = resolvers
+        self._port = port
         self._prober = Prober(resolvers, now, port)
         self._families = {6, 4}
         self._cuts: dict[str, Cut] = {}
@@ -70,6 +72,14 @@ class Observer:
         self._aliases: dict[str, str] = {}
         self._none: set[str] = set()
         self._under_way: set[str] = set()
+
+    def beside(self) -> Observer:
+        """Make an observer for another name that shares what is known of zones and servers."""
+        made = Observer(self._start, self._resolvers, self._now, given=self._given, port=self._port)
+        made._families = self._families
+        made._cuts, made._hosts = self._cuts, self._hosts
+        made._aliases, made._none = self._aliases, self._none
+        return made
 
     def observe(self, name: str) -> Steps[Observation]:
         """Observe a domain; its name absolute and lower-cased."""

@@ -78,6 +78,44 @@ def dependencies(observation: Observation) -> str:
     return "".join([*out, *lines, *boxes, "</svg>"])
 
 
+def dot_text(observation: Observation) -> str:
+    """Write what a name depends on for Graphviz: zones as boxes, servers as ellipses by operator.
+
+    Green can be reached over IPv6 alone, red cannot; dashed lines lead to the zone that a server's
+    name is in, whose operator it is.
+    """
+    graph = Graph.of(observation)
+    out = ["digraph depends {", "  rankdir=LR; node [fontname=sans, fontsize=11];"]
+    drawn: set[str] = set()
+    for node in graph.nodes(observation.name):
+        color = _GOOD if node.is_six else _BAD
+        zone = _quoted(node.zone)
+        out.append(f"  {zone} [shape=box, style=bold, color={_quoted(color)}];")
+        if node.zone != ".":
+            out.append(f"  {_quoted(node.parent)} -> {zone} [color={_quoted(color)}];")
+        for server, families in node.servers[:_SERVERS_MAX]:
+            host, operator = _quoted(f"ns {server}"), graph.operator_of(server)
+            out.append(f"  {zone} -> {host} [arrowhead=none];")
+            if server in drawn:
+                continue
+            drawn.add(server)
+            kinds = " ".join(f"IPv{one}" for one in sorted(families, reverse=True)) or "nothing"
+            color = _quoted(_GOOD if 6 in families else _BAD)
+            label = f"{_quoted(server)[:-1]}\\n{kinds}, run by {_quoted(operator)[1:]}"
+            out.append(f"  {host} [label={label}, color={color}];")
+            if operator not in (node.zone, "."):
+                out.append(
+                    f"  {host} -> {_quoted(operator)} [style=dashed, color={_quoted(_DIM)}];"
+                )
+    return "\n".join([*out, "}", ""])
+
+
+def _quoted(text: str) -> str:
+    """Quote for Graphviz: a name's own backslashes and quotes stay what they are."""
+    safe = "".join(c if c.isprintable() else "?" for c in text)
+    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def timeline(observation: Observation) -> str:
     """Draw how long each server's answer took, IPv6 above IPv4; silence is a hollow bar."""
     rows = [
