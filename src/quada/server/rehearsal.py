@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from quada.acme.rehearsal import Work
+    from quada.acme.answers import Work
     from quada.acme.validate import Verdict
     from quada.server.plan import Address
     from quada.server.validating import Performer

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from josepy import b64encode, jwa, jwk
 
+from quada.acme.answers import Answer
 from quada.acme.issue import Issuer, make_root
-from quada.acme.rehearsal import Answer, RehearsalCa
+from quada.acme.rehearsal import RehearsalCa
 from quada.acme.validate import Problem, Verdict
 
 URL = "https://[::1]:14000"
