@@ -20,7 +20,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
+from quada.store.zones import Author, ZoneStore
 from quada.transport.tls import make_certificate
+from quada.zones import read_zone
 
 pytestmark = pytest.mark.peers
 NAME = "www.example.com"
@@ -41,12 +43,19 @@ class Rehearsal:
         return f"https://[::1]:{self.port}/dir"
 
 
-@pytest.fixture
-def rehearse(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., Rehearsal]]:
+@pytest.fixture(scope="module")
+def rehearse(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Callable[..., Rehearsal]]:
+    """Give a rehearsal CA with these options; tests with the same options share one."""
     running: list[subprocess.Popen[bytes]] = []
+    known: dict[tuple[str, ...], Rehearsal] = {}
 
     def start(*options: str) -> Rehearsal:
+        if options in known:
+            return known[options]
         port, http_port, https_port = free_port(), free_port(), free_port()
+        tmp_path = tmp_path_factory.mktemp("rehearsal")
         place, log = tmp_path / "ca", tmp_path / "ca.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -58,11 +67,13 @@ def rehearse(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[
         running.append(process)
         wait_for(lambda: "rehearsal CA ready" in log.read_text(), log)
         wait_for(lambda: is_open(port), log)
-        return Rehearsal(port, place / "root.pem", http_port, https_port, log)
+        known[options] = Rehearsal(port, place / "root.pem", http_port, https_port, log)
+        return known[options]
 
     yield start
     for process in running:
         process.send_signal(signal.SIGTERM)
+    for process in running:
         assert process.wait(15) in (0, -signal.SIGTERM)
 
 
@@ -193,18 +204,20 @@ ns1 AAAA ::1
 """
 
 
+@pytest.fixture(scope="module")
+def own_port(free_port: Callable[[], int]) -> int:
+    """The port of the server that orders: the same for all, so that they share a CA."""
+    return free_port()
+
+
 @pytest.fixture
 def ordering(serve, tmp_path: Path, free_port: Callable[[], int]):
     """Start a server whose certificate is ordered; gives it and its DoT port."""
 
     def start(port: int, directory: str, ca_file: Path, challenge: str, http_port: int):
-        zone = tmp_path / "example.com.zone"
-        zone.write_text(ZONE)
-        subprocess.run(
-            [sys.executable, "-m", "quada", "zone", "add", "example.com", str(zone),
-             "--state-dir", str(tmp_path / "state0")],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        store = ZoneStore.open(tmp_path / "state0" / "zones.db")
+        store.create(read_zone(ZONE, b"\x07example\x03com\x00"), Author("test"), 1)
+        store.close()
         tls_port = free_port()
         config = tmp_path / "quada.toml"
         config.write_text(
@@ -237,9 +250,9 @@ def arrives(port: int, log: Path, said: str) -> x509.Certificate:
 
 @pytest.mark.parametrize("challenge", ["dns-01", "http-01"])
 def test_our_own_certificate_is_ordered_and_served_without_a_restart(
-    rehearse, ordering, free_port, tmp_path: Path, challenge: str
+    rehearse, ordering, own_port, tmp_path: Path, challenge: str
 ) -> None:
-    port = free_port()
+    port = own_port
     ca = rehearse("--resolver", f"::1#{port}")
     served, tls_port = ordering(port, ca.url, ca.root, challenge, ca.http_port)
     before = shown(tls_port)
@@ -275,7 +288,8 @@ def test_a_certificate_is_renewed_before_it_ends(rehearse, ordering, free_port) 
     served, tls_port = ordering(port, ca.url, ca.root, "dns-01", ca.http_port)
     first = arrives(tls_port, served.log, "quada rehearsal issuer")
     wait_for(lambda: shown(tls_port) != first, served.log, 30)
-    assert first.not_valid_after_utc > datetime.now(UTC)
+    # Both times are the CA's: what this machine has to do beside says nothing.
+    assert shown(tls_port).not_valid_before_utc < first.not_valid_after_utc
 
 
 @pytest.mark.parametrize("challenge", ["dns-01", "http-01"])
