@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final
 
 import dns.exception
@@ -32,6 +33,9 @@ _PORTS: Final = {Transport.DOT: 853, Transport.DOQ: 853, Transport.DOH: 443}
 _CALLED: Final = {
     "web": ((443, CallKind.HTTPS), (80, CallKind.HTTP)), "mail": ((25, CallKind.SMTP),),
 }  # fmt: skip
+_HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.")
+_PATH: Final = re.compile(r"/(?!/)[!-z|~]{0,200}")
+_HARMLESS: Final = frozenset(("documentation",))  # nobody's, but in a lab
 _TEXT: Final = 16_384
 
 
@@ -49,6 +53,7 @@ def observe_encrypted(
         (made.zone, one.server, address, ask)
         for one in made.designated
         for address, ask in asks_of(one, made.zone)
+        if _may_call(address, _HARMLESS)  # a record may name any port of our own network
     ]
     wanted += [
         (made.zone, server, address, Wanted("opportunistic", made.zone, "SOA", transport, 1232))
@@ -83,6 +88,10 @@ def read_designated(texts: Iterable[str], server: str) -> list[Designated]:
         port = params.get(svcb.ParamKey.PORT)
         path = params.get(svcb.ParamKey.DOHPATH)
         target = data.target.to_text().lower()
+        target = server if target == "." else target
+        number = port.port if port is not None else None
+        if number == 0 or not _HOST.fullmatch(target):
+            continue  # no request can be made of it
         hinted = [
             address
             for key in (svcb.ParamKey.IPV6HINT, svcb.ParamKey.IPV4HINT)
@@ -92,12 +101,14 @@ def read_designated(texts: Iterable[str], server: str) -> list[Designated]:
             transport = _ALPN.get(one)
             if transport is None:
                 continue
-            template = path.value.decode("ascii", "replace") if path is not None else "/dns-query"
+            template = path.value.decode("ascii", "replace") if path is not None else ""
+            template = template.partition("{")[0]
+            if not _PATH.fullmatch(template):
+                template = "/dns-query"
             made.append(
                 Designated(
-                    server, server if target == "." else target, transport.name.lower(),
-                    port.port if port is not None else _PORTS[transport],
-                    template.partition("{")[0], hinted=hinted,
+                    server, target, transport.name.lower(), number or _PORTS[transport],
+                    template, hinted=hinted,
                 )
             )  # fmt: skip
     return made
@@ -140,9 +151,13 @@ def calls_of(made: Observation, ignores: frozenset[str]) -> list[tuple[Service, 
     return [
         (service, Call(address, port, kind, service.host.rstrip(".")))
         for service, (port, kind), address in calls
-        if not (special := special_range(ipaddress.ip_address(address).packed))
-        or any(word in special for word in ignores)
+        if _HOST.fullmatch(f"{service.host.rstrip('.')}.") and _may_call(address, ignores)
     ]
+
+
+def _may_call(address: str, ignores: frozenset[str]) -> bool:
+    special = special_range(ipaddress.ip_address(address).packed)
+    return not special or any(word in special for word in ignores)
 
 
 def note_calls(
