@@ -16,6 +16,7 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.resolver import Anchors, Found, Validator, Verdict, Want, found_of
 from quada.resolver.anchors import read_anchors, root_anchors
+from quada.resolver.evidence import EDE_UNREACHED
 from quada.server.plan import read_address
 from quada.telemetry.event import Validation
 from quada.transport.single import perform
@@ -156,8 +157,9 @@ def look_outside(
     """Ask validating resolvers about a version that serves: its SOA, and one AAAA and one A of it.
 
     Each type by itself, without CD and with it; what comes with CD is validated here, from
-    `anchors`. Verified is a version that every resolver gives with AD and that is secure to us;
-    failed, one that any of them or we find bogus; pending, one that caches do not show yet.
+    `anchors`. Verified is a version that every resolver gives with AD; failed, one that any of
+    them finds bogus, or we where a resolver does not validate; pending, one that caches do not show
+    yet.
     """
     serial = zone.serial
     for resolver in resolvers:
@@ -176,6 +178,7 @@ def _look_at(outside: Outside, zone: Zone, question: tuple[bytes, int], at: str)
     message = outside.ask(*question, is_cd=False)
     if message is None:
         return Sight(serial, "pending", f"{at}: no answer")
+    is_secure = message.flags & codes.AD != 0
     ours = outside.verdict(*question)
     if message.rcode == codes.SERVFAIL:
         if ours is not None and ours[1].rcode == codes.NOERROR:
@@ -186,9 +189,12 @@ def _look_at(outside: Outside, zone: Zone, question: tuple[bytes, int], at: str)
         seen = [r.rdata[-20:-16] for r in message.answer if r.rdtype == codes.SOA]
         if seen != [serial.to_bytes(4, "big")]:
             return Sight(serial, "pending", f"{at}: an older version is cached")
-    if ours is not None and ours[0].state == Validation.BOGUS:
-        return Sight(serial, "failed", f"{at}: bogus to us: {ours[0].reason}")
-    if not message.flags & codes.AD:
+    if ours is not None and ours[0].state == Validation.BOGUS and not is_secure:
+        # What could not be had is nobody's fault yet; a resolver that says AD had it.
+        is_lack = ours[0].ede == EDE_UNREACHED
+        told = "not to be validated by us yet" if is_lack else "bogus to us"
+        return Sight(serial, "pending" if is_lack else "failed", f"{at}: {told}: {ours[0].reason}")
+    if not is_secure:
         return Sight(serial, "pending", f"{at}: no AD; is the DS at the parent?")
     return None
 
