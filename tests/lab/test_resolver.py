@@ -256,6 +256,21 @@ def test_outsiders_are_refused_with_a_reason(internet, resolver) -> None:
     assert "EDE: 18" in answer
 
 
+def test_a_negative_trust_anchor_is_set_kept_and_ended(internet, resolver) -> None:
+    from quada.server.control import command
+
+    port, state_dir = resolver()
+    socket = state_dir / "control.sock"
+    assert status(internet.dig("www.broken.com", "AAAA", port=port)) == "SERVFAIL"
+    held = command(socket, "distrust", name="broken.com.", for_s=600)
+    assert list(held) == ["broken.com."]
+    answer = internet.dig("www.broken.com", "AAAA", port=port)
+    assert status(answer) == "NOERROR"
+    assert "ad" not in flags(answer)
+    assert command(socket, "distrust", name="broken.com.", for_s=0) == {}
+    assert status(internet.dig("www.broken.com", "AAAA", port=port)) == "SERVFAIL"
+
+
 @pytest.mark.parametrize("peer", ["unbound", "named"])
 def test_the_same_questions_get_the_same_answers_from_others(internet, port, peer) -> None:
     place = internet.place / f"{peer}-peer"

@@ -26,7 +26,7 @@ from quada.zones import read_zone
 Fault = Callable[[Ask, bytes], bytes | Silence]
 _PEER = b"\x0a\x00\x00\x35" + bytes(4) + b"\x20\x01\x0d\xb8" + bytes(16)
 _RTT_S = 0.02
-ROOT_SERVER = "2001:db8:0::53"
+ROOT_SERVER = "2001:db8::53"
 
 
 class Asked(NamedTuple):
@@ -101,16 +101,23 @@ class SmallInternet:
         question = plain_question(names.from_text(name).lower(), rdtype)._replace(flags=flags)
         task = Task()
         self.iterator.now = self.now
-        steps = self.recursor.recurse(question, bytes(15) + b"\x01", task)
+        return self._drive(self.recursor.recurse(question, bytes(15) + b"\x01", task)), task
+
+    def _drive(self, steps):
         outcome: Outcome | None = None
         for _ in range(1000):
             try:
                 ask = next(steps) if outcome is None else steps.send(outcome)
             except StopIteration as end:
-                return end.value, task
+                return end.value
             outcome = self._perform(ask)
             self.iterator.now = self.now
         raise AssertionError("a question asks without end")
+
+    def prime(self) -> float | None:
+        """Ask who serves the root."""
+        self.iterator.now = self.now
+        return self._drive(self.iterator.prime(Task()))
 
     def addresses(self, name: str, rdtype: int = codes.AAAA) -> list[str]:
         """Resolve a question; gives the data of the answer as text, or the rcode's number."""

@@ -329,3 +329,36 @@ def test_zones_that_depend_on_each_other_end_in_servfail(internet) -> None:
 
 def test_a_policy_that_says_nothing_is_told_apart_from_the_world(internet) -> None:
     assert internet.ask("www.example.com.").provenance == Provenance.NATIVE
+
+
+def test_the_root_is_asked_who_serves_it_and_believed_until_that_expires(internet) -> None:
+    # The hints name one server; the root itself names another, which is asked from then on.
+    internet.serve(
+        ".", f"@ NS ns.new.\nns.new. AAAA 2001:db8:0:1::54\ncom NS ns.com.\nns.com. AAAA {COM}\n",
+        ROOT_SERVER, "2001:db8:0:1::54",
+    )  # fmt: skip
+    until = internet.prime()
+    assert until == pytest.approx(internet.now + 300, abs=1)
+    internet.asked.clear()
+    internet.ask("www.example.com.")
+    assert internet.asked[0].address == "2001:db8:0:1::54"
+    internet.sleep(301)
+    internet.asked.clear()
+    internet.ask("www.example.com.")
+    assert internet.asked[0].address == ROOT_SERVER  # the hints again
+
+
+@pytest.mark.parametrize("fault", [silent, coded(codes.REFUSED), cut])
+def test_a_root_that_cannot_be_asked_leaves_the_hints_in_place(internet, fault) -> None:
+    internet.break_(ROOT_SERVER, fault)
+    primed = internet.prime()
+    assert primed is None or fault is cut
+    internet.mend()
+    internet.sleep(10)
+    assert internet.addresses("www.example.com.") == ["2001:db8::1", "2001:db8::2"]
+
+
+def test_a_root_without_addresses_we_can_use_is_not_believed() -> None:
+    internet = build(families=(6,))
+    internet.serve(".", "@ NS ns.new.\nns.new. A 192.0.2.9\n", ROOT_SERVER)
+    assert internet.prime() is None

@@ -22,6 +22,7 @@ VERBS = {
     "compare": "compare",
     "config": "config",
     "demo": "demo",
+    "distrust": "explain",
     "doctor": "doctor",
     "explain": "explain",
     "firewall": "firewall",

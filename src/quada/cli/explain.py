@@ -1,4 +1,4 @@
-"""`quada explain` and `quada flush`: a running resolver's reasons, and its memory."""
+"""`quada explain`, `flush` and `distrust`: a running resolver's reasons, memory and trust."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command("explain")(explain)
     app.command("flush")(flush)
+    app.command("distrust")(distrust)
 
 
 def explain(
@@ -59,3 +60,28 @@ def flush(
     with faults_exit():
         absolute = name if name.endswith(".") else f"{name}."
         command(state_dir / "control.sock", "flush", name=absolute, is_subtree=subtree)
+
+
+def distrust(
+    name: Annotated[str, typer.Argument(help="Name below which not to validate.")] = "",
+    minutes: Annotated[int, typer.Option(min=1, max=10_080, help="For how long.")] = 60,
+    end: Annotated[bool, typer.Option("--end", help="Validate again from now on.")] = False,
+    state_dir: StateDir = Path("var"),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Have the resolver not validate a zone for a while (RFC 7646), or list where it does not."""
+    from quada.server.control import command
+
+    with faults_exit(as_json=as_json):
+        arguments: dict[str, object] = {}
+        if name:
+            absolute = name if name.endswith(".") else f"{name}."
+            arguments = {"name": absolute, "for_s": 0 if end else minutes * 60}
+        held = command(state_dir / "control.sock", "distrust", **arguments)
+        if as_json:
+            print_json(held)
+            return
+        for zone, left_s in sorted(held.items()):
+            typer.echo(f"{zone} is not validated for another {left_s // 60} min")
+        if not held:
+            typer.echo("everything is validated")

@@ -218,6 +218,12 @@ class ResolverSection:
     cache_mib: int = setting(128, "Memory for the cache of one worker.", unit="MiB")
     keep_cache: bool = setting(False, "Keep the cache over a restart, in the state directory.")
     serve_stale_s: int = setting(86_400, "How long expired data may be served.", unit="s")
+    questions_per_network: int = setting(
+        2_000, "Questions under way for one client network (/56, /24); more get SERVFAIL."
+    )
+    questions_per_zone: int = setting(
+        1_000, "Questions under way below one zone cut; more get SERVFAIL."
+    )
     families: str = setting(
         "both", "Families to ask servers over.", choices=("both", "ipv6", "ipv4")
     )

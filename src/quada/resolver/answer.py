@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from quada.zones import Zone
 
 _ANSWERS_MAX: Final = 32_768
+_EDE_OTHER: Final = 0
 _EDE_FORGED: Final = 4  # RFC 8914 4.5
 _EDE_STALE: Final = 3
 _EDE_STALE_NXDOMAIN: Final = 19
@@ -186,6 +187,13 @@ class Recursor:
     ) -> Answered:
         """Compose what a recursion came to."""
         return self._compose(question, recursed, transport, took_us)
+
+    def limited(self, question: Question, reason: str, transport: Transport) -> Answered:
+        """Answer SERVFAIL to a question that found no seat, saying why."""
+        failed = Recursed(
+            Resolution(codes.SERVFAIL), ede=_EDE_OTHER, ede_text=reason, cause=Cause.LIMIT
+        )
+        return self._compose(question, failed, transport, 0, cause=Cause.LIMIT)
 
     def coded(self, deferred: Deferred, rcode: int) -> Answered:
         """Answer a deferred query with an rcode alone."""

@@ -28,6 +28,7 @@ from quada.resolver.heard import (
     referral_of,
     ttl_of,
 )
+from quada.resolver.roots import roots_of
 from quada.telemetry.event import Validation
 from quada.wire.ask import ENCRYPTED, Ask, Endpoint, Outcome, Reply, Transport, read_endpoint
 from quada.wire.skim import Skimmed, follow
@@ -137,6 +138,36 @@ class Iterator:
         self._bits = bits
         self._stale_s = stale_s
         self.attempted = attempted
+
+    def zone_of(self, name: bytes) -> bytes:
+        """Name the zone whose servers would be asked for a name, as far as is known."""
+        found = self.cache.closest(name, self.now)
+        return names.ROOT if found is None else found.zone
+
+    def prime(self, task: Task) -> Steps[float | None]:
+        """Ask the root's servers who they are; gives until when that holds, or None.
+
+        RFC: 8109 3. An answer that is bogus, or names no address in a family we use, is left alone.
+        """
+        known = self.cache.closest(names.ROOT, self.now)
+        if known is not None and known.is_fixed:
+            return float("inf")  # everything is forwarded: the root is not ours to ask
+        found = yield from self._descend(names.ROOT, codes.NS, task)
+        if isinstance(found, Failure):
+            return None
+        response, delegation = found
+        word = self._word(response, delegation, names.ROOT, codes.NS)
+        if self.validator is not None:
+            word = yield from self._judged(word, response, task)
+        made = roots_of((*word.answer, *response.additional))
+        for server in made.servers[: GLUELESS_MAX if not made.glue else 0]:
+            if found_addresses := (yield from self._addresses_of(server, task)):
+                made.glue[server] = tuple(found_addresses)
+        addresses = [a for one in made.servers for a in made.glue.get(one, ())]
+        if word.validation is Validation.BOGUS or self.servers.first(addresses, self.now) is None:
+            return None
+        self.cache.delegate(made._replace(expires_at=word.expires_at))
+        return word.expires_at
 
     def resolve(self, qname: bytes, qtype: int, task: Task) -> Steps[Resolution]:
         """Resolve a question, following CNAME and DNAME from zone to zone."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.resolver.cache import Delegation
+from quada.resolver.heard import SERVERS_MAX, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,15 +42,13 @@ def built_in_roots() -> Delegation:
 
 
 def roots_of(records: Iterable[Record]) -> Delegation:
-    """Make the root's delegation of the records of a hints file (RFC 8109 2)."""
-    import ipaddress
-
+    """Make the root's delegation of a hints file's records, or a priming answer's (RFC 8109)."""
     servers: list[bytes] = []
     glue: dict[bytes, tuple[str, ...]] = {}
     for record in records:
         if record.rdtype == codes.NS:
             servers.append(record.rdata.lower())
-        elif record.rdtype in (codes.AAAA, codes.A):
-            address = str(ipaddress.ip_address(record.rdata))
+        elif address := address_of(record):
             glue[record.owner] = (*glue.get(record.owner, ()), address)
-    return Delegation(names.ROOT, tuple(servers), glue, float("inf"))
+    used = tuple(servers[:SERVERS_MAX])
+    return Delegation(names.ROOT, used, {s: glue[s] for s in used if s in glue}, float("inf"))

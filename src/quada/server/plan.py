@@ -165,6 +165,11 @@ class Plan:
         return self.settings.doctor.every_s > 0 and "authority" in self.roles
 
     @property
+    def distrust_path(self) -> Path:
+        """Where negative trust anchors are kept."""
+        return self.state_dir / "distrust.json"
+
+    @property
     def has_collector(self) -> bool:
         """Whether anybody wants what the collector gathers."""
         events = self.settings.events

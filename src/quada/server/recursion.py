@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import quada.wire.codes as codes
 from quada.resolver.answer import Recursion, explain
 from quada.resolver.iterate import Task
+from quada.server.quota import Quota, QuotaSettings, Seat
 from quada.telemetry.event import Cause, Kind, Role, compose_peer, compose_tail
 from quada.wire.ask import read_endpoint
 from quada.wire.question import Question
@@ -22,11 +23,22 @@ if TYPE_CHECKING:
     from quada.wire.ask import Outcome
     from quada.wire.respond import Deferred
 
+_T = TypeVar("_T")
 _PEERS_MAX: Final = 10_000
-_JOBS_MAX: Final = 10_000  # our choice: questions under way at once; more are answered SERVFAIL
+_PRIME_AGAIN_S: Final = 60.0  # our choice: after nobody answered for the root
+_PREFETCH_MAX: Final = 5_000  # our choice: questions under way that leave no room for prefetch
 
 
-class _Run:
+class _Waiter(NamedTuple):
+    """A client that waits for a question, since when, and the seat it takes."""
+
+    deferred: Deferred
+    pending: Pending
+    started: float
+    seat: Seat
+
+
+class _Run(Generic[_T]):
     """One question under way: each outcome is its next step."""
 
     __slots__ = ("_done", "_recursor", "_steps", "_task", "_upstream")
@@ -35,9 +47,9 @@ class _Run:
         self,
         recursor: Recursor,
         upstream: Upstream,
-        steps: Steps[Recursed],
+        steps: Steps[_T],
         task: Task,
-        done: Callable[[Recursed | None, Task], None],
+        done: Callable[[_T | None, Task], None],
     ) -> None:
         self._recursor, self._upstream, self._steps = recursor, upstream, steps
         self._task, self._done = task, done
@@ -60,30 +72,37 @@ class _Run:
 class Lookups:
     """Drives recursions. Equal questions share one (single-flight)."""
 
-    def __init__(self, recursor: Recursor, upstream: Upstream, sink: Sink) -> None:
+    def __init__(
+        self,
+        recursor: Recursor,
+        upstream: Upstream,
+        sink: Sink,
+        quota: QuotaSettings | None = None,
+    ) -> None:
         self._recursor = recursor
         self._upstream = upstream
         self._sink = sink
-        self._jobs: dict[tuple[bytes, int, bool], list[tuple[Deferred, Pending, float]]] = {}
+        self._jobs: dict[tuple[bytes, int, bool], list[_Waiter]] = {}
+        self._quota = Quota(quota or QuotaSettings(), recursor.iterator.zone_of)
         self._peers: dict[str, bytes] = {}
-        self.refused_count = 0
+        self._prime_at = 0.0
 
     def defer(self, deferred: Deferred, pending: Pending) -> None:
         """Take over a question that is not in the cache."""
         work: Recursion = deferred.work
         key = work.key
-        entry = (deferred, pending, time.monotonic())
+        peer = deferred.peer
+        client, network = (peer[8:24], peer[8:15]) if peer[0] == 10 else (peer[4:8], peer[4:7])
+        seat = self._quota.take(network, work.question.qname)
+        if isinstance(seat, str):
+            pending.send(*self._recursor.limited(work.question, seat, deferred.transport))
+            return
+        waiter = _Waiter(deferred, pending, time.monotonic(), seat)
         waiting = self._jobs.get(key)
         if waiting is not None:
-            waiting.append(entry)
+            waiting.append(waiter)
             return
-        if len(self._jobs) >= _JOBS_MAX:
-            self.refused_count += 1
-            pending.send(*self._recursor.coded(deferred, codes.SERVFAIL))
-            return
-        self._jobs[key] = [entry]
-        peer = deferred.peer
-        client = peer[8:24] if peer[0] == 10 else peer[4:8]
+        self._jobs[key] = [waiter]
         self.run(work.question, client, lambda recursed, _: self._answer_all(key, recursed))
 
     def run(
@@ -101,10 +120,30 @@ class Lookups:
         """Look up again what is asked for and about to expire."""
         wanted, self._recursor.wants_again = self._recursor.wants_again, []
         for qname, qtype in dict.fromkeys(wanted):
-            if len(self._jobs) < _JOBS_MAX // 2:
+            if len(self._jobs) < _PREFETCH_MAX:
                 self._recursor.iterator.cache.expire(qname, qtype, time.time())
                 question = plain_question(qname, qtype)
                 self.run(question, bytes(16), lambda _recursed, _task: None)
+
+    def prime(self) -> None:
+        """Ask who serves the root, when it is due (RFC 8109); until then the hints do."""
+        now = time.time()
+        if now < self._prime_at:
+            return
+        self._prime_at = now + _PRIME_AGAIN_S
+        iterator = self._recursor.iterator
+        iterator.now = now
+        task = Task()
+
+        def primed(until: float | None, _: Task) -> None:
+            if until is not None:
+                self._prime_at = until
+
+        _Run(self._recursor, self._upstream, iterator.prime(task), task, primed).step(None)
+
+    def status(self) -> dict[str, int]:
+        """Tell what is under way."""
+        return self._quota.status()
 
     def explain(self, qname: bytes, qtype: int, done: Callable[[dict[str, Any]], None]) -> None:
         """Resolve a question and tell how, step by step."""
@@ -137,7 +176,8 @@ class Lookups:
 
     def _answer_all(self, key: tuple[bytes, int, bool], recursed: Recursed | None) -> None:
         now = time.monotonic()
-        for deferred, pending, started in self._jobs.pop(key, ()):
+        for deferred, pending, started, seat in self._jobs.pop(key, ()):
+            self._quota.leave(seat)
             if pending.is_gone:
                 continue
             if recursed is None:

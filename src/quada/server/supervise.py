@@ -43,6 +43,7 @@ from quada.server.deliver import (
     apply_delivery,
 )
 from quada.server.designate import designation, told
+from quada.server.distrust import set_distrust, show_distrust
 from quada.server.lookups import Lookups
 from quada.server.notify import Notifier
 from quada.server.plan import Address, Listen
@@ -262,6 +263,7 @@ class Supervisor:
             "refresh": self._stored.refresh,
             "explain": self._explain,
             "flush": self._flush,
+            "distrust": self._distrust,
             "retransfer": lambda zone: self._secondaries.look(names.from_text(zone).lower()),
             "alias": self._lookups.explain,
             "dnssec-tick": self._signed.tick,
@@ -389,6 +391,14 @@ class Supervisor:
         for index, role in enumerate(self._worker_roles):
             if role == "resolver":
                 self._channels[index].send(flush)
+
+    def _distrust(self, name: str = "", for_s: int = 0) -> dict[str, int]:
+        """Set or end a negative trust anchor, or tell which there are."""
+        file, now_s = self._plan.distrust_path, int(time.time())
+        if name:
+            set_distrust(file, name, for_s, now_s)
+            self._flush(name, is_subtree=True)  # a worker reads the file when it forgets
+        return show_distrust(file, now_s)
 
     def _close_channels(self) -> None:
         for channel in self._channels.values():

@@ -18,7 +18,9 @@ import quada.wire.codes as codes
 from quada.disk import replacing
 from quada.server.anchoring import Anchoring
 from quada.server.deliver import Delivery, Explain, Explained, Flush, Ready, apply_delivery
+from quada.server.distrust import apply_distrust
 from quada.server.errands import Errands
+from quada.server.quota import QuotaSettings
 from quada.server.recursion import Lookups, plain_question
 from quada.transport.exchange import make_exchange
 from quada.transport.guests import Guests
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from quada.resolver.answer import Recursed, Recursor
     from quada.resolver.cache import Cache
     from quada.resolver.iterate import Task
+    from quada.resolver.validate import Validator
     from quada.server.channel import Channel
     from quada.server.plan import Plan
     from quada.server.ring import Ring
@@ -250,6 +253,14 @@ class ResolverWorker(Worker):
             cache.flush(delivery.name, is_subtree=delivery.is_subtree)
             self._recursor.iterator.denials.flush(delivery.name)
             self._recursor.forget()
+            validator = self._recursor.iterator.validator
+            if validator is not None:
+                validator.flush(delivery.name)
+                self._follow_distrust(validator)
+
+    def _follow_distrust(self, validator: Validator) -> None:
+        now_s = int(time.time())
+        apply_distrust(self._plan.distrust_path, validator.trust.anchors, now_s)
 
     def _follow_anchors(self, anchoring: Anchoring, lookups: Lookups) -> None:
         """Look at the keys of trust points that are due; who is not to look reads what was seen."""
@@ -277,10 +288,16 @@ class ResolverWorker(Worker):
         gc.freeze()
         gc.set_threshold(50_000, 50, 1_000)
         upstream = Upstream(self._plan.settings.resolver.forward_ca_file)
-        self._lookups = Lookups(self._recursor, upstream, self._ring)
+        limits = self._plan.settings.resolver
+        quota = QuotaSettings(
+            per_network=limits.questions_per_network, per_zone=limits.questions_per_zone
+        )
+        self._lookups = Lookups(self._recursor, upstream, self._ring, quota)
         self._recursor.iterator.attempted = self._lookups.attempted
         validator = self._recursor.iterator.validator
         anchoring = None
+        if validator is not None:
+            self._follow_distrust(validator)
         if validator is not None and self._plan.settings.resolver.follow_anchors:
             anchoring = Anchoring(self._plan.state_dir / "anchors.json", validator.trust.anchors)
         kept = None
@@ -292,6 +309,7 @@ class ResolverWorker(Worker):
             while True:
                 await asyncio.sleep(_PREFETCH_S)
                 self._lookups.refresh()
+                self._lookups.prime()
                 turn += 1
                 if anchoring is not None and turn % _ANCHOR_TURNS == 1:
                     self._follow_anchors(anchoring, self._lookups)
