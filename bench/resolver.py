@@ -1,7 +1,8 @@
-"""Recursive shapes in a simulated internet: a network namespace with root, a TLD and leaf zones.
+"""Recursive shapes in a simulated internet, without validation and with it.
 
-Each level has an nsd of its own on the client's core; resolvers are pinned to their own core, one
-after the other, with one worker or thread each, without validation (the zones are unsigned).
+Resolvers are pinned to one core, one after the other, with one worker or thread each. A hit is one
+of 10,000 names in the cache; a miss is a new name below a delegation that is known; a cold question
+is the first below its delegation: the referral, and with validation its DS and DNSKEY, come too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -16,189 +18,192 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bench.internet import LEAVES, TLD_NAME, internet
 from bench.measure import CLIENT_CORE, SERVER_CORE, Cost, query, resident_mib, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from bench.internet import Internet
 
-_LEAVES: Final = 1000
 _PORT: Final = 5300  # inside the namespace, where nobody else is
-_SPACE: Final = f"quada-bench-{os.getpid()}"
-_ROOT: Final = "2001:db8:0::53"
-_TLD: Final = "2001:db8:1::53"
-_LEAF: Final = "2001:db8:2::53"
+_STEADY_PER_S: Final = 1000  # at which latencies are measured: no resolver is busy
 
 
-def run(place: Path, seconds: float) -> dict[str, Any]:
-    """Measure every installed resolver: hits, and misses with the delegation warm."""
-    results: dict[str, Any] = {"costs": {}, "versions": {}, "mib_after": {}}
-    with _internet(place) as inside:
-        hits, misses = place / "hits", place / "misses"
-        chance = random.Random(20_261_120)
-        hits.write_text(
-            "".join(f"h{n % 10}.z{chance.randrange(_LEAVES)}.test AAAA\n" for n in range(20_000))
-        )
-        for name, command in _resolvers(place).items():
-            if shutil.which(command[0]) is None:
-                continue
-            log = place / f"{name}.log"
-            with log.open("w") as output:
-                process = subprocess.Popen(
-                    [*inside, "taskset", "-c", str(SERVER_CORE), *command],
-                    stdout=output, stderr=output,
-                )  # fmt: skip
-            try:
-                _wait(inside, log)
-                misses.write_text(
-                    "".join(
-                        f"{chance.getrandbits(48):012x}.z{chance.randrange(_LEAVES)}.test AAAA\n"
-                        for _ in range(300_000)
-                    )
-                )
-                pid = process.pid
-                query(pid, _PORT, hits, 4, inside=inside)  # fills the cache, warms delegations
-                for title, questions in (("hit", hits), ("miss", misses)):
-                    cost = query(pid, _PORT, questions, seconds, "-q", "200", inside=inside)
-                    results["costs"].setdefault(title, {})[name] = cost
-                results["mib_after"][name] = resident_mib(pid)
-                results["versions"][name] = Path(command[0]).name
-            finally:
-                for one in tree(process.pid)[::-1]:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(one, 15)
-                process.wait(20)
+def run(place: Path, seconds: float, only: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Measure every installed resolver in both internets."""
+    results: dict[str, Any] = {}
+    for mode in ("plain", "validated"):
+        found: dict[str, Any] = {"costs": {}, "mib": {}, "latency_ms": {}, "versions": {}}
+        with internet(place / mode, is_signed=mode == "validated") as net:
+            chance = random.Random(20_261_120)
+            for name, command in _resolvers(net, place / mode, mode == "validated").items():
+                if shutil.which(command[0]) is None or (only and name not in only):
+                    continue
+                _measure(found, net, place / mode / name, command, seconds, chance)
+        results[mode] = found
     return results
 
 
+def _measure(
+    found: dict[str, Any],
+    net: Internet,
+    place: Path,
+    command: list[str],
+    seconds: float,
+    chance: random.Random,
+) -> None:
+    name = place.name
+    place.mkdir(exist_ok=True)
+    cold, hits, misses = place / "cold", place / "hits", place / "misses"
+    _write(cold, [f"first.z{n}.{TLD_NAME}" for n in range(1, LEAVES)])
+    _write(hits, [f"h{n % 10}.z{chance.randrange(LEAVES)}.{TLD_NAME}" for n in range(20_000)])
+    _write(misses, [_new_name(chance) for _ in range(300_000)])
+    log = place / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*net.inside, "taskset", "-c", str(SERVER_CORE), *command],
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        _wait(net, log)
+        pid = process.pid
+        costs: dict[str, Cost] = {}
+        costs["cold"] = query(pid, _PORT, cold, 30, "-q", "50", "-n", "1", inside=net.inside)
+        before = resident_mib(pid)
+        query(pid, _PORT, hits, 60, "-q", "200", "-n", "1", inside=net.inside)
+        found["mib"][name] = (before, resident_mib(pid))
+        for title, questions in (("hit", hits), ("miss", misses)):
+            costs[title] = query(pid, _PORT, questions, seconds, "-q", "200", inside=net.inside)
+        for title, cost in costs.items():
+            found["costs"].setdefault(title, {})[name] = cost
+        steady = place / "steady"
+        _write(steady, [_new_name(chance) for _ in range(int(_STEADY_PER_S * seconds))])
+        found["latency_ms"][name] = _latencies(net, steady, seconds)
+        found["versions"][name] = Path(command[0]).name
+    finally:
+        for one in tree(process.pid)[::-1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, 15)
+        process.wait(20)
+
+
+def _new_name(chance: random.Random) -> str:
+    return f"{chance.getrandbits(48):012x}.z{chance.randrange(LEAVES)}.{TLD_NAME}"
+
+
+def _write(file: Path, qnames: list[str]) -> None:
+    file.write_text("".join(f"{qname} AAAA\n" for qname in qnames))
+
+
+def _latencies(net: Internet, questions: Path, seconds: float) -> tuple[float, float]:
+    """Ask misses at a steady, low rate; give the median and the 99th percentile in ms."""
+    ran = subprocess.run(
+        [
+            *net.inside, "taskset", "-c", str(CLIENT_CORE), "dnsperf", "-s", "::1",
+            "-p", str(_PORT), "-d", str(questions), "-l", str(seconds),
+            "-Q", str(_STEADY_PER_S), "-v",
+        ],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    took = sorted(float(t) for t in re.findall(r"^> NOERROR .* ([\d.]+)$", ran.stdout, re.M))
+    if not took:
+        return 0.0, 0.0
+    return took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000
+
+
 def table(results: dict[str, Any]) -> list[str]:
-    """Write costs as a Markdown table."""
-    names = list(results["versions"])
-    lines = ["| shape (CPU µs a query) | " + " | ".join(names) + " |"]
-    lines.append("|---" * (len(names) + 1) + "|")
-    for title, costs in results["costs"].items():
-        own: Cost = costs["quada"]
-        cells = []
-        for name in names:
-            ratio = "" if name == "quada" else f" ({own.cpu_us / costs[name].cpu_us:.2f}×)"
-            cells.append(f"{costs[name].cpu_us:.1f}{ratio}")
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-        lines.append(
-            f"| {title}: mean latency, ms | "
-            + " | ".join(f"{costs[name].latency_ms:.2f}" for name in names)
-            + " |"
-        )
-    memory = " | ".join(f"{results['mib_after'][name]:.0f}" for name in names)
-    lines.append(f"| memory after the run, MiB (PSS) | {memory} |")
+    """Write costs as Markdown tables, one a mode."""
+    lines: list[str] = []
+    for mode, found in results.items():
+        names = list(found["versions"])
+        title = "Without validation" if mode == "plain" else "With validation (algorithm 13)"
+        lines += ["", f"## {title}", "", "| CPU µs a query | " + " | ".join(names) + " |"]
+        lines.append("|---" * (len(names) + 1) + "|")
+        for shape, costs in found["costs"].items():
+            own = costs.get("quada")
+            cells = []
+            for name in names:
+                cost = costs[name].cpu_us
+                ratio = f" ({own.cpu_us / cost:.2f}×)" if own and name != "quada" else ""
+                cells.append(f"{cost:.1f}{ratio}")
+            lines.append(f"| {shape} | " + " | ".join(cells) + " |")
+        for title, which in (("p50", 0), ("p99", 1)):
+            cells = [f"{found['latency_ms'][name][which]:.2f}" for name in names]
+            lines.append(
+                f"| miss at {_STEADY_PER_S} a second: {title}, ms | " + " | ".join(cells) + " |"
+            )
+        cells = [f"{after:.0f}" for _, after in (found["mib"][name] for name in names)]
+        lines.append("| memory with 10,000 more answers, MiB (PSS) | " + " | ".join(cells) + " |")
+        cells = [
+            f"{max(0.0, after - before) * 1024 / 10_000:.2f}"
+            for before, after in (found["mib"][name] for name in names)
+        ]
+        lines.append("| of it for one of them, KiB | " + " | ".join(cells) + " |")
     return lines
 
 
-def _resolvers(place: Path) -> dict[str, list[str]]:
-    hints = place / "hints"
-    hints.write_text(f". 3600 NS ns.root.\nns.root. 3600 AAAA {_ROOT}\n")
+def _resolvers(net: Internet, place: Path, is_validating: bool) -> dict[str, list[str]]:
     unbound = place / "unbound.conf"
+    modules = "validator iterator" if is_validating else "iterator"
+    anchor = f"  trust-anchor-file: {net.anchor_file}\n" if is_validating else ""
     unbound.write_text(
         f"server:\n  interface: ::1@{_PORT}\n  do-daemonize: no\n  username: \"\"\n  chroot: \"\"\n"
         f"  directory: {place}\n  pidfile: {place}/unbound.pid\n  use-syslog: no\n"
-        f"  module-config: \"iterator\"\n  root-hints: {hints}\n  access-control: ::1 allow\n"
-        "  num-threads: 1\n  local-zone: \"test.\" nodefault\n"
-        "  outgoing-range: 4096\n  num-queries-per-thread: 2048\n"
+        f"  module-config: \"{modules}\"\n  root-hints: {net.hints}\n  access-control: ::1 allow\n"
+        f"  num-threads: 1\n  outgoing-range: 4096\n  num-queries-per-thread: 2048\n{anchor}"
         "  do-ip4: no\nremote-control:\n  control-enable: no\n"
     )  # fmt: skip
+    tag, algorithm, kind, digest = net.anchor.split()
     named = place / "resolver.conf"
+    anchors = f'trust-anchors {{ . static-ds {tag} {algorithm} {kind} "{digest}"; }};\n'
     named.write_text(
-        f'options {{ directory "{place}"; listen-on {{ none; }}; dnssec-validation no;'
+        f'options {{ directory "{place}"; listen-on {{ none; }};'
+        f" dnssec-validation {'yes' if is_validating else 'no'};"
         f" listen-on-v6 port {_PORT} {{ ::1; }}; recursion yes; empty-zones-enable no;"
         f' pid-file "{place}/named.pid"; session-keyfile "{place}/sk"; }};\ncontrols {{ }};\n'
-        f'zone "." {{ type hint; file "{hints}"; }};\n'
+        f'zone "." {{ type hint; file "{net.hints}"; }};\n{anchors if is_validating else ""}'
+    )
+    lua = place / "anchor.lua"
+    lua.write_text(f"clearTA()\naddTA('.', \"{net.anchor}\")\n")
+    kresd = place / "kresd.conf"
+    trust = (
+        f"trust_anchors.remove('.')\ntrust_anchors.add('. IN DS {net.anchor}')\n"
+        if is_validating
+        else "trust_anchors.remove('.')\n"
+    )
+    kresd.write_text(
+        f"net.ipv4 = false\nnet.listen('::1', {_PORT}, {{ kind = 'dns' }})\n"
+        f"modules = {{ 'hints > iterate' }}\nhints.root_file('{net.hints}')\n"
+        f"{trust}cache.size = 200 * MB\n"
     )
     return {
         "quada": [
             sys.executable, "-m", "quada", "serve", "--role", "resolver", "--workers", "1",
-            "--listen", f"[::1]:{_PORT}", "--root-hints", str(hints), "--dnssec", "off",
-            "--state-dir", str(place / "resolver-state"),
+            "--listen", f"[::1]:{_PORT}", "--root-hints", str(net.hints),
+            *(("--trust-anchor", str(net.anchor_file)) if is_validating else ("--dnssec", "off")),
+            "--state-dir", str(place / "state"),
         ],
         "unbound": ["unbound", "-d", "-c", str(unbound)],
         "bind": ["named", "-g", "-n", "1", "-c", str(named)],
+        "knot-resolver": ["kresd", "-n", "-q", "-c", str(kresd), str(place)],
         "powerdns-recursor": [
             "pdns_recursor", "--config-dir=/nonexistent", "--local-address=::1",
-            f"--local-port={_PORT}", f"--hint-file={hints}", f"--socket-dir={place}",
-            "--threads=1", "--daemon=no", "--dnssec=off", "--query-local-address=::",
+            f"--local-port={_PORT}", f"--hint-file={net.hints}", f"--socket-dir={place}",
+            "--threads=1", "--daemon=no", f"--dnssec={'validate' if is_validating else 'off'}",
+            f"--lua-config-file={lua}", "--query-local-address=::",
             "--dont-query=", "--disable-syslog", "--security-poll-suffix=",
         ],
     }  # fmt: skip
 
 
-@contextlib.contextmanager
-def _internet(place: Path) -> Iterator[list[str]]:
-    """Make the namespace and its servers; gives the command prefix to run inside."""
-    inside = ["ip", "netns", "exec", _SPACE]
-    _sh("ip", "netns", "add", _SPACE)
-    try:
-        _sh(*inside, "ip", "link", "set", "lo", "up")
-        for address in (_ROOT, _TLD, _LEAF):
-            _sh(*inside, "ip", "addr", "add", f"{address}/128", "dev", "lo")
-        soa = "@ 3600 SOA ns.test. h.test. 1 3600 600 86400 60\n"
-        cuts = "".join(f"z{n} 3600 NS ns.z{n}\nns.z{n} 3600 AAAA {_LEAF}\n" for n in range(_LEAVES))
-        zones = {
-            _ROOT: {
-                ".": f"$ORIGIN .\n{soa}. 3600 NS ns.root.\nns.root. 3600 AAAA {_ROOT}\n"
-                f"test. 3600 NS ns.test.\nns.test. 3600 AAAA {_TLD}\n"
-            },
-            _TLD: {"test.": f"$ORIGIN test.\n{soa}@ 3600 NS ns\nns 3600 AAAA {_TLD}\n{cuts}"},
-            _LEAF: {
-                f"z{n}.test.": f"$ORIGIN z{n}.test.\n{soa}@ 3600 NS ns\n"
-                f"ns 3600 AAAA {_LEAF}\n* 3600 AAAA 2001:db8::1\n"
-                for n in range(_LEAVES)
-            },
-        }
-        servers = [_start(inside, place, address, texts) for address, texts in zones.items()]
-        try:
-            yield inside
-        finally:
-            for server in servers:
-                server.terminate()
-                server.wait(20)
-    finally:
-        _sh("ip", "netns", "del", _SPACE)
-
-
-def _start(
-    inside: list[str], place: Path, address: str, texts: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    """Start an nsd on one address for some zones, on the client's core."""
-    own = place / address.replace(":", "-")
-    own.mkdir()
-    lines = []
-    for zone, text in texts.items():
-        file = own / f"zone-{zone}"
-        file.write_text(text)
-        lines.append(f"zone:\n  name: {zone}\n  zonefile: {file}\n")
-    config = own / "nsd.conf"
-    config.write_text(
-        f'server:\n  ip-address: {address}\n  username: ""\n  database: ""\n  do-ip4: no\n'
-        f'  pidfile: "{own}/pid"\n  xfrdfile: "{own}/xfrd"\n  zonelistfile: "{own}/list"\n'
-        f'  zonesdir: "{own}"\n  server-count: 1\nremote-control:\n  control-enable: no\n'
-        + "".join(lines)
-    )
-    with (own / "log").open("w") as output:
-        return subprocess.Popen(
-            [*inside, "taskset", "-c", str(CLIENT_CORE), "nsd", "-d", "-c", str(config)],
-            stdout=output, stderr=output,
-        )  # fmt: skip
-
-
-def _wait(inside: list[str], log: Path) -> None:
+def _wait(net: Internet, log: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         ran = subprocess.run(
-            [*inside, "dig", "@::1", "-p", str(_PORT), "h1.z1.test", "AAAA", "+time=1", "+tries=1"],
+            [*net.inside, "dig", "@::1", "-p", str(_PORT), f"first.z0.{TLD_NAME}", "AAAA",
+             "+time=1", "+tries=1"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if "2001:db8::1" in ran.stdout:
             return
         time.sleep(0.1)
     raise RuntimeError(f"the resolver does not answer: {log.read_text()[-2000:]}")
-
-
-def _sh(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=60)

@@ -1,18 +1,20 @@
 """Aggressive use of validated denials: a gap that is known answers for every name in it (RFC 8198).
 
-NSEC alone. NSEC3 hashes would have to be computed for every name, and most of its zones opt out.
+Both kinds of gaps are used: NSEC by the canonical order of names, NSEC3 by that of hashes. What
+opts out proves nothing here, and zones that want many hash rounds are left to their servers.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import quada.wire.codes as codes
 import quada.wire.names as names
+import quada.zones.denial as hashing
 from quada.resolver.cache import NEGATIVE_TTL_MAX_S, Word
-from quada.resolver.proofs import Denial, Nsec, Proof
+from quada.resolver.proofs import Denial, Proof
 from quada.telemetry.event import Validation
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _ZONES_MAX: Final = 2_000  # our choice, and of each zone so many gaps
 _GAPS_MAX: Final = 10_000
+_ROUNDS_MAX: Final = 10  # our choice; RFC 9276 3.1 wants none
+_Key = TypeVar("_Key", bytes, "tuple[bytes, ...]")
 
 
 class _Known(NamedTuple):
@@ -33,29 +37,117 @@ class _Known(NamedTuple):
     expires_at: float
 
 
+class _Gap(NamedTuple):
+    """One gap: who owns its record, the record's RDATA, and what goes into an answer."""
+
+    owner: bytes
+    rdtype: int
+    rdata: bytes
+    known: _Known
+
+
+class _Gaps(Generic[_Key]):
+    """Gaps ordered by where each begins: a name's canonical key, or a hash."""
+
+    def __init__(self, *, is_ring: bool) -> None:
+        self._is_ring = is_ring  # hashes go round: before the first lies the last
+        self._keys: list[_Key] = []
+        self._gaps: dict[_Key, _Gap] = {}
+
+    def put(self, key: _Key, gap: _Gap) -> None:
+        if key not in self._gaps:
+            if len(self._keys) >= _GAPS_MAX:
+                self.clear()
+            self._keys.insert(bisect_left(self._keys, key), key)
+        self._gaps[key] = gap
+
+    def clear(self) -> None:
+        self._keys.clear()
+        self._gaps.clear()
+
+    def exactly(self, key: _Key, now: float) -> _Gap | None:
+        """Give the gap that begins at a key, if it still holds."""
+        found = self._gaps.get(key)
+        return found if found is not None and found.known.expires_at > now else None
+
+    def around(self, key: _Key, now: float) -> _Gap | None:
+        """Give the gap that begins at a key or last before it, if it still holds."""
+        at = bisect_right(self._keys, key) - 1
+        if not self._keys or (at < 0 and not self._is_ring):
+            return None
+        return self.exactly(self._keys[at], now)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
 class _Zone:
-    """One zone's SOA and gaps, ordered by the name where each begins."""
+    """One zone's SOA and gaps of either kind."""
 
     def __init__(self, soa: _Known) -> None:
         self.soa = soa
-        self._keys: list[tuple[bytes, ...]] = []
-        self._gaps: dict[tuple[bytes, ...], tuple[Nsec, _Known]] = {}
+        self.named: _Gaps[tuple[bytes, ...]] = _Gaps(is_ring=False)
+        self.hashed: _Gaps[bytes] = _Gaps(is_ring=True)
+        self._parameters = (0, b"")
 
-    def put(self, nsec: Nsec, known: _Known) -> None:
-        if nsec.owner_key not in self._gaps:
-            if len(self._keys) >= _GAPS_MAX:
-                self._keys.clear()
-                self._gaps.clear()
-            self._keys.insert(bisect_left(self._keys, nsec.owner_key), nsec.owner_key)
-        self._gaps[nsec.owner_key] = nsec, known
+    def learn(self, origin: bytes, gap: _Gap) -> None:
+        """Keep a gap that is of use for more than its own name."""
+        if gap.rdtype == codes.NSEC:
+            denial = Denial(origin)
+            denial.add(gap.owner, codes.NSEC, (gap.rdata,))
+            # A gap of one name serves one name (RFC 9824): not worth keeping.
+            if denial.nsecs and denial.nsecs[0].after != b"\x01\x00" + gap.owner:
+                self.named.put(denial.nsecs[0].owner_key, gap)
+            return
+        nsec3, own = hashing.parse_nsec3(gap.rdata), hashing.label_hash(gap.owner)
+        if nsec3 is None or own is None or nsec3.flags or nsec3.iterations > _ROUNDS_MAX:
+            return
+        if (nsec3.iterations, nsec3.salt) != self._parameters:
+            self._parameters = nsec3.iterations, nsec3.salt
+            self.hashed.clear()
+        self.hashed.put(own, gap)
 
-    def at(self, name: bytes, now: float) -> tuple[Nsec, _Known] | None:
-        """Give the gap that begins at or last before a name, if it still holds."""
-        at = bisect_right(self._keys, names.canonical_key(name)) - 1
-        if at < 0:
+    def around(self, origin: bytes, name: bytes, now: float) -> tuple[list[_Gap], bool] | None:
+        """Give the gaps that may deny a name, and whether they would deny all of it."""
+        if len(self.hashed):
+            return self._hashed_around(origin, name, now)
+        first = self.named.around(names.canonical_key(name), now)
+        if first is None:
             return None
-        found = self._gaps[self._keys[at]]
-        return found if found[1].expires_at > now else None
+        denial = Denial(origin)
+        denial.add(first.owner, codes.NSEC, (first.rdata,))
+        if not denial.nsecs[0].covers(name):
+            return [first], False
+        encloser = denial.closest_encloser(name)
+        if encloser is None:
+            return None
+        second = self.named.around(names.canonical_key(b"\x01*" + encloser), now)
+        return None if second is None else ([first, second], True)
+
+    def _hashed_around(
+        self, origin: bytes, name: bytes, now: float
+    ) -> tuple[list[_Gap], bool] | None:
+        """RFC 5155 8.4 and 8.5: the name itself; or encloser, next closer name and wildcard."""
+        own = self.hashed.exactly(self._hash(name), now)
+        if own is not None:
+            return [own], False
+        closer, encloser = name, name
+        while own is None:
+            if encloser == origin:
+                return None
+            closer, encloser = encloser, names.parent(encloser)
+            own = self.hashed.exactly(self._hash(encloser), now)
+        next_closer = self.hashed.around(self._hash(closer), now)
+        at = self._hash(b"\x01*" + encloser)
+        wildcard = self.hashed.exactly(at, now)
+        is_no_name = wildcard is None
+        wildcard = wildcard or self.hashed.around(at, now)
+        if next_closer is None or wildcard is None:
+            return None
+        return [own, next_closer, wildcard], is_no_name
+
+    def _hash(self, name: bytes) -> bytes:
+        return hashing.nsec3_hash(name, *self._parameters)
 
 
 class Denials:
@@ -95,17 +187,14 @@ class Denials:
         self._zones[origin] = zone
         while len(self._zones) > _ZONES_MAX:
             self._zones.popitem(last=False)
-        for key, records in by_set.items():
-            if key[1] != codes.NSEC or checked.get(key) is None or checked[key].zone != origin:
+        for (owner, rdtype), records in by_set.items():
+            seen = checked.get((owner, rdtype))
+            if rdtype not in (codes.NSEC, codes.NSEC3) or seen is None or seen.zone != origin:
                 continue
-            gap = known(key)
-            denial = Denial(origin)
-            denial.add(key[0], codes.NSEC, (r.rdata for r in records if r.rdtype == codes.NSEC))
-            # A gap of one name serves one name (RFC 9824): not worth keeping.
-            if gap is not None and len(denial.nsecs) == 1:
-                nsec = denial.nsecs[0]
-                if nsec.after != b"\x01\x00" + nsec.owner:
-                    zone.put(nsec, gap)
+            gap = known((owner, rdtype))
+            rdatas = [r.rdata for r in records if r.rdtype == rdtype]
+            if gap is not None and len(rdatas) == 1:
+                zone.learn(origin, _Gap(owner, rdtype, rdatas[0], gap))
 
     def find(self, name: bytes, rdtype: int, now: float) -> Word | None:
         """Answer from known gaps; None where they do not prove that there is nothing."""
@@ -116,29 +205,20 @@ class Denials:
             if origin == names.ROOT:
                 return None
             origin = names.parent(origin)
-        first = zone.at(name, now)
-        if first is None or zone.soa.expires_at <= now:
+        around = zone.around(origin, name, now) if zone.soa.expires_at > now else None
+        if around is None:
             return None
-        used = [first]
+        used, is_no_name = around
+        used = list(dict.fromkeys(used))
         denial = Denial(origin)
-        denial.nsecs.append(first[0])
-        rcode = codes.NOERROR
-        if not first[0].covers(name):
-            proof = denial.no_data(name, rdtype)
-        else:
-            rcode = codes.NXDOMAIN
-            encloser = denial.closest_encloser(name)
-            second = zone.at(b"\x01*" + encloser, now) if encloser is not None else None
-            if second is None:
-                return None
-            if second is not first:
-                used.append(second)
-                denial.nsecs.append(second[0])
-            proof = denial.no_name(name)
+        for gap in used:
+            denial.add(gap.owner, gap.rdtype, (gap.rdata,))
+        proof = denial.no_name(name) if is_no_name else denial.no_data(name, rdtype)
+        rcode = codes.NXDOMAIN if is_no_name else codes.NOERROR
         if proof is not Proof.PROVED:
             return None
         self.hits += 1
-        parts = [zone.soa, *(known for _, known in used)]
+        parts = [zone.soa, *(gap.known for gap in used)]
         return Word(
             name,
             rdtype,
