@@ -271,32 +271,55 @@ def test_a_negative_trust_anchor_is_set_kept_and_ended(internet, resolver) -> No
     assert status(internet.dig("www.broken.com", "AAAA", port=port)) == "SERVFAIL"
 
 
-@pytest.mark.parametrize("peer", ["unbound", "named"])
-def test_the_same_questions_get_the_same_answers_from_others(internet, port, peer) -> None:
+PEER_PORTS = {"unbound": 5390, "named": 5391, "kresd": 5392, "pdns_recursor": 5393}
+
+
+def peer_command(internet, peer: str) -> list[str]:
+    """Configure another resolver for the lab; give the command that runs it."""
     place = internet.place / f"{peer}-peer"
     place.mkdir()
-    other = 5390 if peer == "unbound" else 5391
+    config, port = place / "config", PEER_PORTS[peer]
+    anchor = " ".join(internet.anchor.read_text().split()[3:])
+    tag, algorithm, kind, *digest = anchor.split()
     if peer == "unbound":
-        config = place / "unbound.conf"
         config.write_text(
-            f"server:\n  interface: ::1@{other}\n  do-daemonize: no\n  username: \"\"\n"
+            f"server:\n  interface: ::1@{port}\n  do-daemonize: no\n  username: \"\"\n"
             f"  chroot: \"\"\n  directory: {place}\n  pidfile: {place}/pid\n  use-syslog: no\n"
             f"  root-hints: {internet.hints}\n  trust-anchor-file: {internet.anchor}\n"
             "  access-control: ::1 allow\n  local-zone: \"test.\" nodefault\n"
             "  do-not-query-localhost: no\nremote-control:\n  control-enable: no\n"
         )  # fmt: skip
-        internet.popen(["unbound", "-d", "-c", str(config)], f"{peer}.log")
-    else:
-        digest = internet.anchor.read_text().split()
-        config = place / "named.conf"
+        return ["unbound", "-d", "-c", str(config)]
+    if peer == "named":
         config.write_text(
             f'options {{ directory "{place}"; listen-on {{ none; }};'
-            f" listen-on-v6 port {other} {{ ::1; }}; recursion yes; empty-zones-enable no;"
+            f" listen-on-v6 port {port} {{ ::1; }}; recursion yes; empty-zones-enable no;"
             f' pid-file "{place}/pid"; session-keyfile "{place}/sk"; }};\ncontrols {{ }};\n'
-            f'trust-anchors {{ . static-ds {digest[3]} {digest[4]} {digest[5]} "{"".join(digest[6:])}"; }};\n'
+            f'trust-anchors {{ . static-ds {tag} {algorithm} {kind} "{"".join(digest)}"; }};\n'
             f'zone "." {{ type hint; file "{internet.hints}"; }};\n'
         )
-        internet.popen(["named", "-g", "-n", "1", "-c", str(config)], f"{peer}.log")
+        return ["named", "-g", "-n", "1", "-c", str(config)]
+    if peer == "kresd":
+        config.write_text(
+            f"net.listen('::1', {port}, {{ kind = 'dns' }})\nmodules = {{ 'hints > iterate' }}\n"
+            f"hints.root_file('{internet.hints}')\n"
+            f"trust_anchors.remove('.')\ntrust_anchors.add('. IN DS {anchor}')\n"
+        )
+        return ["kresd", "-n", "-q", "-c", str(config), str(place)]
+    config.write_text(f"clearTA()\naddTA('.', \"{anchor}\")\n")
+    return [
+        "pdns_recursor", "--config-dir=/nonexistent", "--local-address=::1",
+        f"--local-port={port}", f"--hint-file={internet.hints}", f"--socket-dir={place}",
+        "--threads=1", "--daemon=no", "--dnssec=validate", f"--lua-config-file={config}",
+        "--query-local-address=::,0.0.0.0", "--dont-query=", "--disable-syslog",
+        "--security-poll-suffix=",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("peer", list(PEER_PORTS))
+def test_the_same_questions_get_the_same_answers_from_others(internet, port, peer) -> None:
+    other = PEER_PORTS[peer]
+    internet.popen(peer_command(internet, peer), f"{peer}.log")
     internet.wait_for("example.com", "::1", other)
     questions = [
         ("www.example.com", "AAAA"), ("www.example.com", "MX"), ("nx.example.com", "AAAA"),

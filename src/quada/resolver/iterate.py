@@ -134,6 +134,7 @@ class Iterator:
         self.servers = servers
         self.validator = validator
         self.denials = Denials()
+        self._proved: tuple[tuple[bytes, int, float] | None, Word | None] = (None, None)
         self._roots = roots
         self._bits = bits
         self._stale_s = stale_s
@@ -208,7 +209,11 @@ class Iterator:
         """Give what is known of a name without asking: kept, or denied by what was proved."""
         known = self.cache.get(name, rdtype, self.now)
         if known is None and self.validator is not None:
-            known = self.denials.find(name, rdtype, self.now)
+            # A listener asks before a lookup does, in the same moment: proving once is enough.
+            question = (name, rdtype, self.now)
+            if self._proved[0] != question:
+                self._proved = question, self.denials.find(name, rdtype, self.now)
+            known = self._proved[1]
         return known
 
     def lookup(self, name: bytes, rdtype: int, task: Task) -> Steps[Word | Failure]:

@@ -71,6 +71,33 @@ def learn(denials: Denials, gaps: list[Record], *, state: Validation = Validatio
     denials.learn(word, checked)
 
 
+def expanding(zone: dict[bytes, set[int]], name: bytes, rdtype: int) -> bytes | None:
+    """The wildcard that answers for a name with a type, by RFC 4592; None where none does."""
+    existing = {ZONE}
+    for owner in zone:
+        while owner != ZONE:
+            existing.add(owner)
+            owner = names.parent(owner)
+    if name in existing or truth(zone, name, rdtype) != "data":
+        return None
+    while name not in existing:
+        name = names.parent(name)
+    return b"\x01*" + name
+
+
+def learn_expanded(
+    denials: Denials, gaps: list[Record], name: bytes, wildcard: bytes, rdtype: int
+) -> None:
+    """Learn the answer that a wildcard made for a name: its RRset, and all gaps beside it."""
+    made = Record(name, rdtype, 60, wildcard)  # RDATA that says where it is from
+    signed = (made, Record(name, codes.RRSIG, 60, rdtype.to_bytes(2, "big") + bytes(20)))
+    word = Word(name, rdtype, 0, signed, tuple(gaps), ZONE, NOW, NOW + 60, Validation.SECURE)
+    labels = names.label_count(wildcard) - 1
+    checked = {(one.owner, one.rdtype): Checked(Validation.SECURE, 60, ZONE) for one in gaps}
+    checked[name, rdtype] = Checked(Validation.SECURE, 60, ZONE, encloser_labels=labels)
+    denials.learn(word, checked)
+
+
 def truth(zone: dict[bytes, set[int]], name: bytes, rdtype: int) -> str:
     """What the zone's own server says: name, nodata, data, or elsewhere."""
     above = name
@@ -123,12 +150,21 @@ def test_nothing_is_answered_that_the_zone_would_not_say(kind, found, asked, dat
     denials = Denials()
     for at in known:
         learn(denials, [gaps[at]])
+    for name in asked[: len(asked) // 2]:
+        wildcard = expanding(zone, name, codes.TXT)
+        if wildcard is not None and codes.TXT in zone.get(wildcard, ()):
+            learn_expanded(denials, [gaps[at] for at in known], name, wildcard, codes.TXT)
     for name in (*asked, *zone):
         for rdtype in (codes.AAAA, codes.TXT):
             word = denials.find(name, rdtype, NOW + 1)
             if word is None:
                 continue
             expected = truth(zone, name, rdtype)
+            if word.answer:
+                assert expected == "data"
+                assert word.answer[0].rdata == expanding(zone, name, rdtype)
+                assert {one.owner for one in word.answer} == {name}
+                continue
             assert ("nxdomain" if word.rcode == 3 else "nodata") == expected, (name, rdtype)
     if len(known) == len(gaps):
         for name in asked:
@@ -168,6 +204,22 @@ def test_a_new_salt_makes_the_old_hashes_worthless():
     assert denials.find(names.from_text("a.z."), codes.A, NOW) is not None
     learn(denials, hashed_chain(zone, 0, b"two")[:1])
     assert denials.find(names.from_text("nothing.m.z."), codes.A, NOW) is None
+
+
+@pytest.mark.parametrize("make", [chain, lambda zone: hashed_chain(zone, 0, b"")])
+def test_a_wildcard_that_was_seen_answers_for_its_neighbours(make):
+    wildcard = names.from_text("*.w.z.")
+    zone = {ZONE: {codes.SOA}, wildcard: {codes.AAAA}, names.from_text("m.w.z."): {codes.A}}
+    denials = Denials()
+    learn_expanded(denials, make(zone), names.from_text("one.w.z."), wildcard, codes.AAAA)
+    word = denials.find(names.from_text("two.w.z."), codes.AAAA, NOW + 1)
+    assert word is not None
+    assert [one.owner for one in word.answer] == [names.from_text("two.w.z.")] * 2
+    assert word.authority
+    assert word.validation is Validation.SECURE
+    assert denials.find(names.from_text("m.w.z."), codes.AAAA, NOW + 1) is None
+    assert denials.find(names.from_text("two.w.z."), codes.AAAA, NOW + 61) is None
+    assert denials.find(names.from_text("two.w.z."), codes.TXT, NOW + 1) is None  # no SOA is known
 
 
 def test_gaps_are_bounded():
