@@ -135,6 +135,8 @@ class Internet:
         )  # fmt: skip
         self._zone("leaf", "example.net.", soa + ns("example.net.", "leaf")
                    + "www AAAA 2001:db8:ff::82\nwww A 192.0.2.82\n")  # fmt: skip
+        v4 = SERVERS["leaf"][1]  # a zone that IPv6 alone does not reach
+        self._zone("leaf", "four.net.", soa + f"@ NS ns\nns A {v4}\nwww AAAA 2001:db8:ff::84\n")
         self._zone("leaf2", "glueless.net.", soa + "@ NS ns0.example.com.\n"
                    "www AAAA 2001:db8:ff::83\n")  # fmt: skip
         self._zone("leaf", "glueless.net.", "", same_as="glueless.net.")
@@ -147,6 +149,7 @@ class Internet:
             self._zone("leaf", zone, soa + text)
         self._zone("net", "net.", soa + ns("net.", "net") + self._cut("example.net.", "leaf")
                    + "".join(cut for cut, _ in self._planted.values())
+                   + f"four.net. NS ns.four.net.\nns.four.net. A {v4}\n"
                    + "glueless.net. NS ns0.example.com.\n"
                    "loop.net. NS ns.loop2.net.\nloop2.net. NS ns.loop.net.\n")  # fmt: skip
         self.anchor.write_text(

@@ -271,6 +271,20 @@ def test_a_negative_trust_anchor_is_set_kept_and_ended(internet, resolver) -> No
     assert status(internet.dig("www.broken.com", "AAAA", port=port)) == "SERVFAIL"
 
 
+def test_the_running_resolver_says_which_zones_ipv6_alone_does_not_reach(
+    internet, resolver
+) -> None:
+    from quada.server.control import command
+
+    port, state_dir = resolver()
+    for name in ("www.example.com", "www.four.net"):
+        assert "2001:db8:ff::" in internet.dig(name, "AAAA", port=port)
+    rows = command(state_dir / "control.sock", "shadow")
+    assert [(row["zone"], row["verdict"], row["servers"]) for row in rows] == [
+        ("four.net.", "no", {"ns.four.net.": "no AAAA glue"})
+    ]
+
+
 PEER_PORTS = {"unbound": 5390, "named": 5391, "kresd": 5392, "pdns_recursor": 5393}
 
 

@@ -362,3 +362,29 @@ def test_a_root_without_addresses_we_can_use_is_not_believed() -> None:
     internet = build(families=(6,))
     internet.serve(".", "@ NS ns.new.\nns.new. A 192.0.2.9\n", ROOT_SERVER)
     assert internet.prime() is None
+
+
+def test_the_shadow_names_zones_that_ipv6_alone_does_not_reach_and_what_their_servers_lack() -> (
+    None
+):
+    internet = build()
+    internet.serve(
+        "com.",
+        f"@ NS ns\nns AAAA {COM}\nfour NS ns.four\nns.four A 192.0.2.4\n"
+        f"out NS ns.far.other\nfine NS ns.other\nother NS ns.other\nns.other AAAA {OTHER}\n",
+        COM,
+    )
+    internet.serve("other.com.", f"@ NS ns\nns AAAA {OTHER}\nns.far A 192.0.2.5\n", OTHER)
+    internet.serve(
+        "four.com.", "@ NS ns.four.com.\nns A 192.0.2.4\nwww AAAA 2001:db8::1\n", "192.0.2.4"
+    )
+    internet.serve("out.com.", "@ NS ns.far.other.com.\nwww AAAA 2001:db8::1\n", "192.0.2.5")
+    internet.serve("fine.com.", "@ NS ns.other.com.\nwww AAAA 2001:db8::1\n", OTHER)
+    for zone in ("four", "out", "fine"):
+        assert internet.addresses(f"www.{zone}.com.") == ["2001:db8::1"]
+    internet.ask("more.four.com.")
+    rows = internet.iterator.shadow.report(internet.cache, internet.now)
+    assert [(row["zone"], row["verdict"], row["asked"], row["servers"]) for row in rows] == [
+        ("four.com.", "no", 2, {"ns.four.com.": "no AAAA glue"}),
+        ("out.com.", "no", 1, {"ns.far.other.com.": "no AAAA"}),
+    ]

@@ -38,7 +38,7 @@ VERBS = {
     "reload": "status",
     "reverse": "reverse",
     "serve": "serve",
-    "shadow": "doctor",
+    "shadow": "shadow",
     "status": "status",
     "stop": "status",
     "tail": "tail",

@@ -29,6 +29,7 @@ from quada.resolver.heard import (
     ttl_of,
 )
 from quada.resolver.roots import roots_of
+from quada.resolver.shadow import Shadow
 from quada.telemetry.event import Validation
 from quada.wire.ask import ENCRYPTED, Ask, Endpoint, Outcome, Reply, Transport, read_endpoint
 from quada.wire.skim import Skimmed, follow
@@ -134,6 +135,7 @@ class Iterator:
         self.servers = servers
         self.validator = validator
         self.denials = Denials()
+        self.shadow = Shadow()
         self._proved: tuple[tuple[bytes, int, float] | None, Word | None] = (None, None)
         self._roots = roots
         self._bits = bits
@@ -472,6 +474,7 @@ class Iterator:
         self.attempted(attempt)
         if not isinstance(response, str):
             self.servers.answered(address, took_s)
+            self.shadow.note(delegation)
         return took_s
 
     def _word(self, response: Skimmed, delegation: Delegation, name: bytes, rdtype: int) -> Word:

@@ -69,11 +69,17 @@ class Flush(NamedTuple):
     is_subtree: bool
 
 
-class Explained(NamedTuple):
-    """How a question was resolved."""
+class TellShadow(NamedTuple):
+    """Tell what would not have been reached over IPv6 alone; the report carries the number."""
 
     number: int
-    told: dict[str, Any]
+
+
+class Explained(NamedTuple):
+    """What a resolver worker was asked to tell."""
+
+    number: int
+    told: Any
 
 
 class Ready(NamedTuple):
@@ -111,6 +117,7 @@ Delivery = (
     | PoolNews
     | Explain
     | Flush
+    | TellShadow
 )
 Report = Ready | Explained | AliasWanted | AliasAsked | ZoneNotified
 

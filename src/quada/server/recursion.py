@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _PEERS_MAX: Final = 10_000
 _PRIME_AGAIN_S: Final = 60.0  # our choice: after nobody answered for the root
+_SHADOW_LOOKUPS: Final = 4  # our choice: each half second
 _PREFETCH_MAX: Final = 5_000  # our choice: questions under way that leave no room for prefetch
 
 
@@ -140,6 +142,14 @@ class Lookups:
                 self._prime_at = until
 
         _Run(self._recursor, self._upstream, iterator.prime(task), task, primed).step(None)
+
+    def light_up(self) -> None:
+        """Look up a few server addresses that the IPv6-only shadow lacks."""
+        iterator = self._recursor.iterator
+        unknown = iterator.shadow.unknown(iterator.cache, time.time())
+        for server in itertools.islice(unknown, _SHADOW_LOOKUPS):
+            question = plain_question(server, codes.AAAA)
+            self.run(question, bytes(16), lambda _recursed, _task: None)
 
     def status(self) -> dict[str, int]:
         """Tell what is under way."""

@@ -33,9 +33,7 @@ from quada.server.deliver import (
     ChangeZone,
     DropZone,
     ExpireZone,
-    Explain,
     Explained,
-    Flush,
     PutSigner,
     PutZone,
     Ready,
@@ -43,12 +41,12 @@ from quada.server.deliver import (
     apply_delivery,
 )
 from quada.server.designate import designation, told
-from quada.server.distrust import set_distrust, show_distrust
 from quada.server.lookups import Lookups
 from quada.server.notify import Notifier
 from quada.server.plan import Address, Listen
 from quada.server.pools import PoolWatch
 from quada.server.processes import become, die_with
+from quada.server.resolvers import Resolvers
 from quada.server.resolving import make_recursor
 from quada.server.ring import Ring, ring_path
 from quada.server.secondary import Secondaries
@@ -62,7 +60,6 @@ from quada.telemetry.event import RECORD_OCTETS
 from quada.transport.tls import Certificate, make_certificate
 from quada.wire.ask import Endpoint, Transport
 from quada.wire.faults import ConfigFault, DataFault
-from quada.zones.rdata import type_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +89,7 @@ class Supervisor:
         self._bound: list[list[Bound]] = []
         self._worker_roles: list[str] = []
         self._listening: list[tuple[str, Listen]] = []
-        self._explaining: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._explained = 0
+        self._resolvers = Resolvers(self._resolver_channels, plan.distrust_path)
         self._started_at = time.time()
         self._restart_count = 0
         self._files = ZoneFiles(plan.zones)
@@ -261,9 +257,7 @@ class Supervisor:
             "stop": self._stop.set,
             "drop": lambda zone: self.deliver(DropZone(names.from_text(zone).lower())),
             "refresh": self._stored.refresh,
-            "explain": self._explain,
-            "flush": self._flush,
-            "distrust": self._distrust,
+            **self._resolvers.commands(),
             "retransfer": lambda zone: self._secondaries.look(names.from_text(zone).lower()),
             "alias": self._lookups.explain,
             "dnssec-tick": self._signed.tick,
@@ -317,9 +311,7 @@ class Supervisor:
         elif isinstance(report, AliasAsked):
             self._lookups.asked(report.targets)
         elif isinstance(report, Explained):
-            waiting = self._explaining.pop(report.number, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(report.told)
+            self._resolvers.told(report)
         elif isinstance(report, ZoneNotified):
             self._secondaries.notified(report.origin, report.address)
 
@@ -370,35 +362,8 @@ class Supervisor:
             self._plan, recursor, bound, ring, channel, certificate, is_first=is_first
         )
 
-    async def _explain(self, name: str, rdtype: str) -> dict[str, Any]:
-        """Have a resolver worker resolve a question and tell how."""
-        number = type_number(rdtype)
-        index = next((i for i, r in enumerate(self._worker_roles) if r == "resolver"), None)
-        if index is None or number is None:
-            raise ConfigFault(
-                "no resolver runs here" if number else f"{rdtype} is not a type", place="explain"
-            )
-        self._explained += 1
-        waiting: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._explaining[self._explained] = waiting
-        qname = names.from_text(name).lower()
-        self._channels[index].send(Explain(self._explained, qname, number))
-        return await asyncio.wait_for(waiting, 20)
-
-    def _flush(self, name: str, *, is_subtree: bool = False) -> None:
-        """Have every resolver worker forget a name."""
-        flush = Flush(names.from_text(name).lower(), is_subtree)
-        for index, role in enumerate(self._worker_roles):
-            if role == "resolver":
-                self._channels[index].send(flush)
-
-    def _distrust(self, name: str = "", for_s: int = 0) -> dict[str, int]:
-        """Set or end a negative trust anchor, or tell which there are."""
-        file, now_s = self._plan.distrust_path, int(time.time())
-        if name:
-            set_distrust(file, name, for_s, now_s)
-            self._flush(name, is_subtree=True)  # a worker reads the file when it forgets
-        return show_distrust(file, now_s)
+    def _resolver_channels(self) -> list[Channel]:
+        return [c for i, c in self._channels.items() if self._worker_roles[i] == "resolver"]
 
     def _close_channels(self) -> None:
         for channel in self._channels.values():

@@ -17,7 +17,15 @@ import structlog
 import quada.wire.codes as codes
 from quada.disk import replacing
 from quada.server.anchoring import Anchoring
-from quada.server.deliver import Delivery, Explain, Explained, Flush, Ready, apply_delivery
+from quada.server.deliver import (
+    Delivery,
+    Explain,
+    Explained,
+    Flush,
+    Ready,
+    TellShadow,
+    apply_delivery,
+)
 from quada.server.distrust import apply_distrust
 from quada.server.errands import Errands
 from quada.server.quota import QuotaSettings
@@ -248,6 +256,10 @@ class ResolverWorker(Worker):
                 delivery.qtype,
                 lambda told: self._channel.send(Explained(number, told)),
             )
+        elif isinstance(delivery, TellShadow):
+            iterator = self._recursor.iterator
+            told = iterator.shadow.report(iterator.cache, time.time())
+            self._channel.send(Explained(delivery.number, told))
         elif isinstance(delivery, Flush):
             cache = self._recursor.iterator.cache
             cache.flush(delivery.name, is_subtree=delivery.is_subtree)
@@ -310,6 +322,7 @@ class ResolverWorker(Worker):
                 await asyncio.sleep(_PREFETCH_S)
                 self._lookups.refresh()
                 self._lookups.prime()
+                self._lookups.light_up()
                 turn += 1
                 if anchoring is not None and turn % _ANCHOR_TURNS == 1:
                     self._follow_anchors(anchoring, self._lookups)
