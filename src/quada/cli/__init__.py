@@ -38,7 +38,7 @@ VERBS = {
     "reload": "status",
     "reverse": "reverse",
     "serve": "serve",
-    "shadow": "shadow",
+    "shadow": "doctor",
     "status": "status",
     "stop": "status",
     "tail": "tail",
