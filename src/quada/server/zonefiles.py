@@ -9,7 +9,7 @@ import structlog
 import quada.wire.names as names
 from quada.store.files import load_zone_file
 from quada.wire.faults import DataFault
-from quada.zones import check_zone, refusals
+from quada.zones import refusals_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ class ZoneFiles:
 def _load(plan: ZonePlan, progress: Callable[[int, float], None] | None) -> Zone:
     assert plan.file is not None
     zone = load_zone_file(plan.file, plan.origin, progress)
-    refused = refusals(check_zone(zone))
+    refused = refusals_of(zone)
     if refused:
         first = refused[0]
         raise DataFault(

@@ -17,7 +17,7 @@ import quada.wire.names as names
 from quada.store.database import open_database, reading, writing
 from quada.wire.faults import DataFault
 from quada.wire.serial import is_later
-from quada.zones import Change, Record, RRset, Zone, check_zone, diff, refusals
+from quada.zones import Change, Record, RRset, Zone, diff, refusals_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -472,7 +472,7 @@ def _numbered(before: Zone, after: Zone, policy: str, now_s: int) -> Zone:
 
 
 def _refuse(zone: Zone) -> None:
-    found = refusals(check_zone(zone))
+    found = refusals_of(zone)
     if found:
         first = found[0]
         raise DataFault(

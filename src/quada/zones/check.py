@@ -31,6 +31,11 @@ _CHECKS: Final = (
     check_shape.check_mail,
     check_shape.check_spelling,
 )
+_REFUSING: Final = (
+    check_shape.check_apex,
+    check_shape.check_neighbours,
+    check_address.check_aliases,
+)
 _ORDER: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 MAX_FINDINGS: Final = 1000
 """Findings kept of one rule. Our choice because a million of the same tell nothing more."""
@@ -51,9 +56,8 @@ def check_zone(
     serials; the house's policy; and what only the zone's text told (`Reading.notes`).
     Gives: findings, errors first.
     """
-    cuts = frozenset(owner for owner, _ in rrsets(zone, codes.NS) if owner != zone.origin)
     known = {other.origin: other for other in others}
-    subject = Subject(zone, known, cuts, now_s, policy or Policy())
+    subject = Subject(zone, known, _cuts(zone), now_s, policy or Policy())
     counts: dict[str, int] = {}
     findings = [RULES[n.code].at(n.owner, n.rdtype, n.message, place=n.place) for n in notes]
     for check in _CHECKS:
@@ -68,6 +72,17 @@ def check_zone(
 def refusals(findings: Iterable[Finding]) -> list[Finding]:
     """Give the findings that keep a version from replacing the one that serves."""
     return [finding for finding in findings if finding.rule.refuses]
+
+
+def refusals_of(zone: Zone) -> list[Finding]:
+    """Give them by the checks that can refuse alone: a load or an edit waits for no more."""
+    subject = Subject(zone, {}, _cuts(zone), None, Policy())
+    found = refusals(finding for check in _REFUSING for finding in check(subject))
+    return found[:MAX_FINDINGS]
+
+
+def _cuts(zone: Zone) -> frozenset[bytes]:
+    return frozenset(owner for owner, _ in rrsets(zone, codes.NS) if owner != zone.origin)
 
 
 def rules() -> list[Rule]:

@@ -8,6 +8,7 @@ is taken for any type.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import dns.exception
@@ -98,12 +99,12 @@ def read_ipv6(text: str) -> bytes:
     """Read an IPv6 address. Raises: DataFault. RFC: 4291 2.2"""
     try:
         head, mark, tail = text.partition("::")
-        if mark:
-            left, right = _groups(head), _groups(tail)
+        if mark and len(text) <= _ADDRESS_CHARACTERS:
+            left, right = _prefix_groups(head), _groups(tail)
             gap = 16 - len(left) - len(right)
-            if gap >= 2 and len(text) < 46:
+            if gap >= 2:
                 return left + bytes(gap) + right
-        else:
+        elif not mark:
             octets = _groups(text)
             if len(octets) == 16:
                 return octets
@@ -129,6 +130,10 @@ def _groups(text: str) -> bytes:
         raise ValueError
     return bytes.fromhex(filled)
 
+
+_ADDRESS_CHARACTERS: Final = 45  # of the longest, which ends in an IPv4 address
+# A zone's addresses share few prefixes.
+_prefix_groups: Final = lru_cache(maxsize=4096)(_groups)
 
 # Zeros that fill a group of 0 to 39 characters up to 4; an empty or too long one stays wrong.
 _FILL: Final = ["x", "000", "00", "0", ""] + ["x"] * 42

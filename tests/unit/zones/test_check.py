@@ -177,3 +177,23 @@ def test_special_addresses_of_both_families_are_known(text, said):
     found = special_range(ipaddress.ip_address(text).packed)
     assert said in found
     assert bool(said) == bool(found)
+
+
+def test_checks_that_a_load_leaves_out_can_refuse_nothing() -> None:
+    from quada.zones import check
+
+    refusing = {name for module in (check.check_address, check.check_dnssec, check.check_reverse, check.check_shape)
+                for name, value in vars(module).items() if getattr(value, "refuses", False)}  # fmt: skip
+    assert refusing >= {"NO_SOA", "CNAME_AND_OTHER", "ALIAS_AND_CNAME"}
+
+    def used(function, seen) -> set[str]:
+        words = set(function.__code__.co_names)
+        for name in words - seen:
+            inner = function.__globals__.get(name)
+            if hasattr(inner, "__code__") and inner.__module__ == function.__module__:
+                words |= used(inner, seen | words)
+        return words
+
+    for function in check._CHECKS:
+        may_refuse = bool(used(function, set()) & refusing)
+        assert may_refuse == (function in check._REFUSING), function.__name__
