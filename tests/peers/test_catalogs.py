@@ -72,7 +72,7 @@ def test_named_follows_our_catalog(serve, tmp_path, free_port, until) -> None:
         until(lambda: rcode(port, "www.one.example.") == 0, within_s=20)
         store.create(read_zone(ZONE, names.from_text("two.example.")), Author("test"), 2)
         until(lambda: rcode(port, "www.two.example.") == 0, within_s=20)
-        store.remove(first)
+        store.remove(first, Author("test"), 3)
         until(lambda: rcode(port, "www.one.example.") == dns.rcode.REFUSED, within_s=20)
 
 

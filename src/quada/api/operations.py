@@ -147,11 +147,11 @@ class Operations:
         return Edited(applied.change, applied.zone, [], [], [])
 
     def remove_zone(self, caller: Caller, name: str, *, is_trial: bool = False) -> Edited:
-        """Remove a zone and its journal; all its records are what goes."""
+        """Remove a zone; all its records are what goes, and the journal keeps them."""
         caller.need_admin()
         zone = self.zone(caller, name)
         if not is_trial:
-            self._store.remove(zone.origin)
+            self._store.remove(zone.origin, self._author(caller, "zone removed"), self.now())
             self.audit(caller, "zone removed", names.to_text(zone.origin))
         return Edited(Change(tuple(zone.records()), ()), zone, [], [], [])
 

@@ -231,10 +231,11 @@ def remove(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     state_dir: StateDir = Path("var"),
+    why: Why = "",
 ) -> None:
-    """Remove a zone and its journal from the store."""
+    """Remove a zone from the store. Its history stays: `quada zone undo` brings it back."""
     with faults_exit():
         origin = zone_name(name)
-        if not yes and not typer.confirm(f"remove {names.to_text(origin)} and its history?"):
+        if not yes and not typer.confirm(f"remove {names.to_text(origin)}?"):
             raise typer.Exit(FOUND)
-        open_store(state_dir).remove(origin)
+        open_store(state_dir).remove(origin, author(why), int(time.time()))

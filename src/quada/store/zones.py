@@ -68,7 +68,7 @@ class Author(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One change in the journal. `serial_from` is None for the first version."""
+    """One change in the journal. `serial_from` is None for the first version, and for removal."""
 
     number: int
     zone: bytes
@@ -78,6 +78,11 @@ class Entry(NamedTuple):
     at: int
     author: Author
     change: Change
+
+    @property
+    def is_removal(self) -> bool:
+        """Whether the zone went with this change."""
+        return self.serial_from is None and not self.change.added
 
 
 class Applied(NamedTuple):
@@ -245,14 +250,22 @@ class ZoneStore:
             return self.create(zone, author, now_s)
         return self.apply(zone.origin, diff(before, zone), author, now_s)
 
-    def remove(self, origin: bytes) -> None:
-        """Remove a zone and its journal. Raises: DataFault where there is none."""
+    def remove(self, origin: bytes, author: Author, now_s: int) -> Applied:
+        """Remove a zone; its journal stays, and ends with all that the zone held (see `undo`).
+
+        Raises: DataFault where there is none.
+        """
         with writing(self._engine) as connection:
-            if self._revision(connection, origin) is None:
+            zone = self._load(connection, origin)
+            if zone is None:
                 raise _absent(origin)
-            for table, column in (("zone", "name"), ("rrset", "zone"), ("change", "zone")):
+            gone = Change(tuple(zone.records()), ())
+            revision = self._next_revision(connection)
+            self._journal(connection, origin, revision, None, zone.serial, author, now_s, gone)
+            for table, column in (("zone", "name"), ("rrset", "zone")):
                 connection.exec_driver_sql(f"DELETE FROM {table} WHERE {column} = ?", (origin,))
         self._cached.pop(origin, None)
+        return Applied(zone, gone)
 
     def history(
         self, origin: bytes, *, limit: int = 100, after: int = 0, until: int = 1 << 62
@@ -287,17 +300,30 @@ class ZoneStore:
                 (origin, start or 0, limit + 1),
             )
             entries = [_entry(row) for row in rows] if start else []
-        return entries if 0 < len(entries) <= limit else None
+        return entries if 0 < len(entries) <= limit and _is_one_life(entries) else None
 
     def undo(self, origin: bytes, number: int, author: Author, now_s: int) -> Applied:
         """Take one change back, whatever came after it; its SOA stays out of it.
 
+        A removed zone comes back whole by its last entry, the removal; its settings do not.
+
         Raises: DataFault for no such entry, or where the checks refuse what would come.
         """
+        entry = self._entry(origin, number)
+        if entry.is_removal and origin not in self.zones():
+            return self.create(Zone.build(origin, entry.change.removed), author, now_s)
         return self.apply(origin, self.back(origin, number), author, now_s)
 
     def back(self, origin: bytes, number: int) -> Change:
         """Give the change that takes one change back. Raises: DataFault for no such entry."""
+
+        def without_soa(records: Iterable[Record]) -> tuple[Record, ...]:
+            return tuple(record for record in records if record.rdtype != codes.SOA)
+
+        change = self._entry(origin, number).change
+        return Change(without_soa(change.added), without_soa(change.removed))
+
+    def _entry(self, origin: bytes, number: int) -> Entry:
         found = self.history(origin, limit=1, after=number - 1, until=number)
         if not found:
             raise DataFault(
@@ -305,12 +331,7 @@ class ZoneStore:
                 place=names.to_text(origin),
                 remedy="`quada zone history` lists them",
             )
-
-        def without_soa(records: Iterable[Record]) -> tuple[Record, ...]:
-            return tuple(record for record in records if record.rdtype != codes.SOA)
-
-        change = found[0].change
-        return Change(without_soa(change.added), without_soa(change.removed))
+        return found[0]
 
     def data_version(self) -> int:
         """Give a number that changes when another process has written."""
@@ -367,7 +388,8 @@ class ZoneStore:
         rows = connection.exec_driver_sql(
             f"{_ENTRY} WHERE zone = ? AND id > ? ORDER BY id LIMIT ?", (origin, revision, limit)
         )
-        return [_entry(row) for row in rows]
+        entries = [_entry(row) for row in rows]
+        return entries if _is_one_life(entries) else None
 
     @staticmethod
     def _next_revision(connection: sa.Connection) -> int:
@@ -502,6 +524,11 @@ def _unpack_rdatas(packed: bytes) -> list[bytes]:
         out.append(packed[at + 2 : end])
         at = end
     return out
+
+
+def _is_one_life(entries: Iterable[Entry]) -> bool:
+    """Tell whether entries are changes of one zone: none of them made it or removed it."""
+    return all(entry.serial_from is not None for entry in entries)
 
 
 def _entry(row: Any) -> Entry:

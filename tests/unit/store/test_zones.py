@@ -88,11 +88,27 @@ def test_nothing_changed_is_no_entry(store: ZoneStore) -> None:
     assert len(store.history(ORIGIN)) == 1
 
 
-def test_a_removed_zone_is_gone_with_its_journal(store: ZoneStore) -> None:
-    store.remove(ORIGIN)
+def test_a_removed_zone_is_gone_and_its_last_journal_entry_brings_it_back(store: ZoneStore) -> None:
+    before = store.zone(ORIGIN)
+    gone = store.remove(ORIGIN, Author("me", "::1", "moved away"), 2000)
     assert store.zone(ORIGIN) is None
+    assert ORIGIN not in store.zones()
     with pytest.raises(DataFault):
-        store.remove(ORIGIN)
+        store.remove(ORIGIN, ME, 2001)
+    last = store.history(ORIGIN)[0]
+    assert last.is_removal
+    assert (last.author.why, set(last.change.removed)) == ("moved away", set(before.records()))
+    assert gone.change == last.change
+    assert store.undo(ORIGIN, last.number, ME, 2002).zone.nodes == before.nodes
+    assert store.zone(ORIGIN).nodes == before.nodes
+
+
+def test_the_journal_of_one_life_of_a_zone_does_not_lead_into_the_next(store: ZoneStore) -> None:
+    old = store.zones()[ORIGIN]
+    store.remove(ORIGIN, ME, 2000)
+    store.create(read_zone(TEXT, ORIGIN), ME, 2001)
+    assert store.since_serial(ORIGIN, 10) is None
+    assert store.since_revision(ORIGIN, old) is None
 
 
 def test_a_zone_removed_and_added_again_is_not_taken_for_the_old_one(
@@ -101,7 +117,7 @@ def test_a_zone_removed_and_added_again_is_not_taken_for_the_old_one(
     served: list[Zone] = []
     feed = StoredZones(tmp_path / "zones.db", served.append, lambda _: None)
     assert [zone.serial for zone in feed.load_all()] == [10]
-    store.remove(ORIGIN)
+    store.remove(ORIGIN, ME, 1999)
     store.create(read_zone(TEXT.replace(" 10 ", " 7 "), ORIGIN), ME, 2000)
     feed.refresh()
     assert [zone.serial for zone in served] == [7]
