@@ -93,7 +93,7 @@ def test_a_store_follows_what_another_process_changed(tmp_path: Path) -> None:
     assert set(now.records()) == set(there.records())
     www = b"\x03www" + ORIGIN
     assert now.nodes[www] is first.nodes[www]
-    other.remove(ORIGIN)
+    other.remove(ORIGIN, Author("me"), 9)
     other.create(zone(TEXT + "fresh AAAA 2001:db8::1\n"), Author("other"), 3)
     again = one.zone(ORIGIN)
     assert again is not None
