@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEAVES: Final = 1000
+NAMES: Final = (
+    100  # in each leaf, n0 to n99: no wildcard, or a resolver would need one answer alone
+)
 TLD_NAME: Final = "lab"  # no name that resolvers treat apart (RFC 6761)
 ROOT: Final = "2001:db8:0::53"
 _TLD: Final = "2001:db8:1::53"
@@ -94,7 +97,8 @@ def _texts(*, is_signed: bool) -> tuple[dict[str, dict[str, str]], str]:
     root_text += cut(tld, f"ns.{tld}", _TLD, tld)
     leaves = {f"z{n}.{tld}": n for n in range(LEAVES)}
     cuts = "".join(cut(zone, f"ns.{zone}", _LEAF, zone) for zone in leaves)
-    leaf = f"@ 3600 NS ns\nns 3600 AAAA {_LEAF}\n* 3600 AAAA 2001:db8::1\n"
+    leaf = f"@ 3600 NS ns\nns 3600 AAAA {_LEAF}\n"
+    leaf += "".join(f"n{number} 3600 AAAA 2001:db8::1\n" for number in range(NAMES))
     texts = {
         ROOT: {".": made(".", root_text)},
         _TLD: {tld: made(tld, f"@ 3600 NS ns\nns 3600 AAAA {_TLD}\n{cuts}")},

@@ -1,7 +1,7 @@
 """Recursive shapes in a simulated internet, without validation and with it.
 
 Resolvers are pinned to one core, one after the other, with one worker or thread each. A hit is one
-of 10,000 names in the cache; a miss is a new name below a delegation that is known; a cold question
+of 10,000 names in the cache; a miss is another below a delegation that is known; a cold question
 is the first below its delegation: the referral, and with validation its DS and DNSKEY, come too.
 """
 
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.internet import LEAVES, TLD_NAME, internet
+from bench.internet import LEAVES, NAMES, TLD_NAME, internet
 from bench.measure import CLIENT_CORE, SERVER_CORE, Cost, query, resident_mib, tree
 
 if TYPE_CHECKING:
@@ -54,9 +54,12 @@ def _measure(
     name = place.name
     place.mkdir(exist_ok=True)
     cold, hits, misses = place / "cold", place / "hits", place / "misses"
-    _write(cold, [f"first.z{n}.{TLD_NAME}" for n in range(1, LEAVES)])
-    _write(hits, [f"h{n % 10}.z{chance.randrange(LEAVES)}.{TLD_NAME}" for n in range(20_000)])
-    _write(misses, [_new_name(chance) for _ in range(300_000)])
+    _write(cold, [f"n0.z{n}.{TLD_NAME}" for n in range(1, LEAVES)])
+    _write(hits, [f"n{n % 10}.z{chance.randrange(LEAVES)}.{TLD_NAME}" for n in range(20_000)])
+    others = [f"n{n}.z{z}.{TLD_NAME}" for n in range(10, NAMES) for z in range(LEAVES)]
+    chance.shuffle(others)
+    steady_count = int(_STEADY_PER_S * seconds)
+    _write(misses, others[steady_count:])
     log = place / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -76,7 +79,7 @@ def _measure(
         for title, cost in costs.items():
             found["costs"].setdefault(title, {})[name] = cost
         steady = place / "steady"
-        _write(steady, [_new_name(chance) for _ in range(int(_STEADY_PER_S * seconds))])
+        _write(steady, others[:steady_count])
         found["latency_ms"][name] = _latencies(net, steady, seconds)
         found["versions"][name] = Path(command[0]).name
     finally:
@@ -84,10 +87,6 @@ def _measure(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one, 15)
         process.wait(20)
-
-
-def _new_name(chance: random.Random) -> str:
-    return f"{chance.getrandbits(48):012x}.z{chance.randrange(LEAVES)}.{TLD_NAME}"
 
 
 def _write(file: Path, qnames: list[str]) -> None:
@@ -199,7 +198,7 @@ def _wait(net: Internet, log: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         ran = subprocess.run(
-            [*net.inside, "dig", "@::1", "-p", str(_PORT), f"first.z0.{TLD_NAME}", "AAAA",
+            [*net.inside, "dig", "@::1", "-p", str(_PORT), f"n0.z0.{TLD_NAME}", "AAAA",
              "+time=1", "+tries=1"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip

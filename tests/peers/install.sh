@@ -14,23 +14,31 @@ done
 
 # Clients that no Debian package has: built by Go, where a Go is there that can.
 built="$HOME/.cache/quada-peers/bin"
+build() {
+    # A client that cannot be built costs its tests, which say so, and nothing else.
+    name=$1
+    shift
+    [ -x "$built/$name" ] || "$@" || echo "$name could not be built: its tests are skipped" >&2
+}
 build_clients() {
-    # Go 1.24 is what they are written for; where there is none, their tests say so and are skipped.
+    # certbot with plugins of pip's: apart from quada's own environment, whose libraries it would change.
+    build ../certbot/bin/certbot certbot_with_plugins
+    # Go 1.24 is what the others are written for; where there is none, their tests are skipped.
     minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
     [ "${minor:-0}" -ge 24 ] || return 0
-    [ -x "$built/lego-present" ] || (cd "$(dirname "$0")/lego" && go build -o "$built/lego-present" .)
+    export GOBIN="$built"
+    build lego-present go build -C "$(dirname "$0")/lego" -o "$built/lego-present" .
     # A release, not the newest one: that wants a Go newer than most machines have.
-    [ -x "$built/external-dns" ] || GOBIN="$built" go install sigs.k8s.io/external-dns@v0.18.0
+    build external-dns go install sigs.k8s.io/external-dns@v0.18.0
     # A DoQ server that is not ours.
-    [ -x "$built/coredns" ] || GOBIN="$built" go install github.com/coredns/coredns@v1.11.3
+    build coredns go install github.com/coredns/coredns@v1.11.3
 }
-build_clients
-
-# certbot with plugins of pip's: apart from quada's own environment, whose libraries it would change.
-if [ ! -x "$built/../certbot/bin/certbot" ]; then
-    python3 -m venv "$built/../certbot"
-    "$built/../certbot/bin/pip" install --quiet certbot certbot-dns-powerdns certbot-dns-rfc2136
-fi
+certbot_with_plugins() {
+    python3 -m venv "$built/../certbot" &&
+        "$built/../certbot/bin/pip" install --quiet certbot certbot-dns-powerdns certbot-dns-rfc2136
+}
+build_clients &  # while packages are fetched
+trap 'wait' EXIT
 
 [ -n "$missing" ] || exit 0
 
@@ -47,7 +55,7 @@ if [ ! -e "$policy" ]; then
     chmod +x "$policy"
     made_policy=yes
 fi
-trap '[ -z "$made_policy" ] || rm -f "$policy"' EXIT
+trap '[ -z "$made_policy" ] || rm -f "$policy"; wait' EXIT
 apt-get update -qq
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
