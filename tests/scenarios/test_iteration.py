@@ -14,6 +14,7 @@ from tests.scenarios.small_internet import (
 
 import quada.wire.codes as codes
 import quada.wire.names as names
+from quada.resolver.dns64 import read_prefix
 from quada.telemetry.event import Provenance
 from quada.wire.ask import Transport
 
@@ -388,3 +389,20 @@ def test_the_shadow_names_zones_that_ipv6_alone_does_not_reach_and_what_their_se
         ("four.com.", "no", 2, {"ns.four.com.": "no AAAA glue"}),
         ("out.com.", "no", 1, {"ns.far.other.com.": "no AAAA"}),
     ]
+
+
+def test_ipv4_only_servers_are_asked_through_nat64_where_there_is_no_ipv4() -> None:
+    internet = build(families=(6,))
+    internet.iterator.nat64 = read_prefix("64:ff9b::/96")
+    internet.serve(
+        "com.",
+        f"@ NS ns\nns AAAA {COM}\nfour NS ns.four\nns.four A 192.0.2.4\nfar NS ns.four\n",
+        COM,
+    )
+    internet.serve(
+        "four.com.", "@ NS ns\nns A 192.0.2.4\nwww AAAA 2001:db8::1\n", "64:ff9b::c000:204"
+    )
+    internet.serve("far.com.", "@ NS ns.four.com.\nwww AAAA 2001:db8::2\n", "64:ff9b::c000:204")
+    assert internet.addresses("www.four.com.") == ["2001:db8::1"]
+    assert internet.addresses("www.far.com.") == ["2001:db8::2"]
+    assert all(":" in one.address for one in internet.asked)

@@ -218,6 +218,11 @@ class ResolverSection:
     cache_mib: int = setting(128, "Memory for the cache of one worker.", unit="MiB")
     keep_cache: bool = setting(False, "Keep the cache over a restart, in the state directory.")
     serve_stale_s: int = setting(86_400, "How long expired data may be served.", unit="s")
+    nat64: str = setting(
+        "auto",
+        "Prefix to reach IPv4-only servers through; `auto` finds it where there is no route to IPv4"
+        " (RFC 7050), `off` uses none.",
+    )
     questions_per_network: int = setting(
         2_000, "Questions under way for one client network (/56, /24); more get SERVFAIL."
     )

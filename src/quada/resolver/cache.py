@@ -52,6 +52,10 @@ class Delegation(NamedTuple):
     is_forward: bool = False
     is_fixed: bool = False
 
+    def addresses(self) -> list[str]:
+        """Give the addresses that came as glue, in the order of the servers."""
+        return [a for one in self.servers for a in self.glue.get(one, ())]
+
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")

@@ -73,6 +73,11 @@ class Prefix(NamedTuple):
             at += 1
         return bytes(out)
 
+    def through(self, address: str) -> str:
+        """Give in words the address by which an IPv4 address in words is reached."""
+        ipv4 = ipaddress.IPv4Address(address).packed
+        return str(ipaddress.IPv6Address(self.synthesize(ipv4)))
+
     def extract(self, ipv6: bytes) -> bytes | None:
         """Give the IPv4 address in a synthesized one; None for an address not of this prefix."""
         at = self.length // 8

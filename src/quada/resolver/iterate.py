@@ -37,6 +37,7 @@ from quada.wire.skim import Skimmed, follow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from quada.resolver.dns64 import Prefix
     from quada.resolver.evidence import Want
     from quada.resolver.servers import Servers
     from quada.resolver.validate import Validator
@@ -136,6 +137,7 @@ class Iterator:
         self.validator = validator
         self.denials = Denials()
         self.shadow = Shadow()
+        self.nat64: Prefix | None = None  # set where IPv4 servers are reached through it alone
         self._proved: tuple[tuple[bytes, int, float] | None, Word | None] = (None, None)
         self._roots = roots
         self._bits = bits
@@ -166,7 +168,7 @@ class Iterator:
         for server in made.servers[: GLUELESS_MAX if not made.glue else 0]:
             if found_addresses := (yield from self._addresses_of(server, task)):
                 made.glue[server] = tuple(found_addresses)
-        addresses = [a for one in made.servers for a in made.glue.get(one, ())]
+        addresses = self._through(made.addresses())
         if word.validation is Validation.BOGUS or self.servers.first(addresses, self.now) is None:
             return None
         self.cache.delegate(made._replace(expires_at=word.expires_at))
@@ -262,7 +264,7 @@ class Iterator:
         is_rd = delegation.is_forward
         if not is_rd and name != delegation.zone and names.parent(name) != delegation.zone:
             return None  # minimisation asks for less first
-        addresses = [a for one in delegation.servers for a in delegation.glue.get(one, ())]
+        addresses = self._through(delegation.addresses())
         address = self.servers.first(addresses, self.now)
         if address is None:
             return None
@@ -345,7 +347,7 @@ class Iterator:
         outcome: Outcome | None,
     ) -> Steps[Skimmed | Failure]:
         """Ask the servers of a zone, one after the other, until one answers usefully."""
-        addresses = [a for one in delegation.servers for a in delegation.glue.get(one, ())]
+        addresses = self._through(delegation.addresses())
         tried: set[str] = set()
         last = Failure(EDE_NO_REACHABLE, f"no server of {names.to_text(delegation.zone)} has an "
                        "address in a family that works")  # fmt: skip
@@ -376,13 +378,20 @@ class Iterator:
         """Look up a server's addresses, AAAA first, in the families we use."""
         found: list[str] = []
         for family, rdtype in ((6, codes.AAAA), (4, codes.A)):
-            if family not in self.servers.families or (found and family == 4):
+            is_used = family in self.servers.families or self.nat64 is not None
+            if not is_used or (found and family == 4):
                 continue
             word = yield from self.lookup(server, rdtype, task)
             if isinstance(word, Word) and word.validation is not Validation.BOGUS:
                 records = follow(word.answer, server, rdtype)[2]
                 found += [address for r in records if (address := address_of(r))]
-        return found
+        return self._through(found)
+
+    def _through(self, addresses: list[str]) -> list[str]:
+        """Put IPv4 addresses into the NAT64 prefix where that is the way to them (RFC 6052 2)."""
+        if self.nat64 is None:
+            return addresses
+        return [a if ":" in a else self.nat64.through(a) for a in addresses]
 
     def _ask_server(
         self,

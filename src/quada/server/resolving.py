@@ -53,6 +53,8 @@ def make_recursor(section: ResolverSection, worker: int, *own: Zone) -> Recursor
         bits=random_bits,
         stale_s=section.serve_stale_s,
     )
+    if section.nat64 not in ("auto", "off"):
+        iterator.nat64 = read_prefix(section.nat64, "resolver.nat64")
     for network in section.allow:
         try:
             ipaddress.ip_network(network, strict=False)

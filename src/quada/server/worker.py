@@ -28,6 +28,7 @@ from quada.server.deliver import (
 )
 from quada.server.distrust import apply_distrust
 from quada.server.errands import Errands
+from quada.server.nat64 import discover_prefix, has_ipv4_route, system_resolvers
 from quada.server.quota import QuotaSettings
 from quada.server.recursion import Lookups, plain_question
 from quada.transport.exchange import make_exchange
@@ -270,6 +271,15 @@ class ResolverWorker(Worker):
                 validator.flush(delivery.name)
                 self._follow_distrust(validator)
 
+    async def _find_nat64(self) -> None:
+        """Find the way to IPv4-only servers, where this host has no route to IPv4."""
+        iterator = self._recursor.iterator
+        if self._plan.settings.resolver.nat64 != "auto" or has_ipv4_route():
+            return
+        iterator.nat64 = await discover_prefix(system_resolvers())
+        if iterator.nat64 is not None:
+            log.info("IPv4-only servers are asked through NAT64", prefix=str(iterator.nat64))
+
     def _follow_distrust(self, validator: Validator) -> None:
         now_s = int(time.time())
         apply_distrust(self._plan.distrust_path, validator.trust.anchors, now_s)
@@ -318,6 +328,7 @@ class ResolverWorker(Worker):
             restore_cache(kept, self._recursor.iterator.cache)
         turn = 0
         try:
+            await self._find_nat64()
             while True:
                 await asyncio.sleep(_PREFETCH_S)
                 self._lookups.refresh()
