@@ -1,6 +1,8 @@
 # The four commands: make run, make test, make check, make bench.
 PYTHON ?= python3
 VENV := .venv
+# Tests wait more than they compute: more of them at a time than most machines have cores.
+TEST_PROCESSES ?= 3
 BIN := $(VENV)/bin
 
 .PHONY: run test check docs bench lab peers clean
@@ -27,7 +29,7 @@ peers:  ## install the DNS software that the tests and benchmarks run beside qua
 	sh tests/peers/install.sh
 
 test: $(VENV)/.ready peers check  ## everything: checks, unit, RFC, live and peer tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lab: $(VENV)/.ready peers  ## the small internet in network namespaces, and what is tested in it (root)
 	$(BIN)/pytest tests/lab

@@ -20,7 +20,7 @@ from quada.transport.guests import Guests, StreamLimits
 from quada.transport.https import DohConnection
 from quada.transport.tls import ALPN_DOH, Certificate
 
-QUERY = dns.message.make_query("www.example.com.", "AAAA").to_wire()
+QUERY = dns.message.make_query("www.example.com.", "AAAA", id=23).to_wire()
 PACKED = base64.urlsafe_b64encode(QUERY).rstrip(b"=").decode()
 
 
