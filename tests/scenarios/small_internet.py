@@ -15,8 +15,9 @@ import quada.wire.names as names
 from quada.authority import Authority, AuthoritySettings
 from quada.resolver.answer import Recursed, Recursor, ResolverSettings
 from quada.resolver.cache import Cache, Delegation
-from quada.resolver.iterate import Iterator, Task
+from quada.resolver.iterate import Iterator
 from quada.resolver.servers import Servers
+from quada.resolver.task import Task
 from quada.resolver.validate import Validator
 from quada.server.recursion import plain_question
 from quada.wire.ask import Ask, NoReply, Outcome, Reply, Silence, Transport

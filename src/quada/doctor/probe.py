@@ -14,7 +14,7 @@ import dns.rdatatype
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.doctor.observation import Exchange, Resolved
-from quada.resolver.iterate import Task
+from quada.resolver.task import Task
 from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Transport
 from quada.zones.rdata import write_rdata
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import quada.resolver.dns64 as dns64
 import quada.telemetry.event as event
@@ -18,9 +18,9 @@ import quada.wire.edns as edns
 import quada.wire.names as names
 from quada.resolver.cache import FAILURE_TTL_S
 from quada.resolver.dns64 import Choice, Looked
-from quada.resolver.iterate import Iterator, Resolution, Task
 from quada.resolver.local import LocalZones
 from quada.resolver.policy import Kind
+from quada.resolver.task import Resolution, Task
 from quada.telemetry.event import (
     Cause,
     Provenance,
@@ -42,8 +42,9 @@ from quada.wire.skim import follow
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from quada.resolver.iterate import Steps
+    from quada.resolver.iterate import Iterator
     from quada.resolver.policy import Action, Policy
+    from quada.resolver.task import Steps
     from quada.zones import Zone
 
 _ANSWERS_MAX: Final = 32_768
@@ -527,37 +528,3 @@ def _of_looked(question: Question, looked: Looked, now: float) -> Recursed:
             for rdata in looked.rrset.rdatas
         ]
     return Recursed(made, Provenance.DNS64)
-
-
-def explain(recursed: Recursed, task: Task) -> dict[str, Any]:
-    """Tell how an answer came about, step by step, for `quada explain`."""
-    import dns.rcode
-    import dns.rdatatype
-
-    resolution = recursed.resolution
-
-    def type_text(rdtype: int) -> str:
-        return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(rdtype))
-
-    return {
-        "rcode": dns.rcode.to_text(dns.rcode.Rcode.make(resolution.rcode)),
-        "validation": Validation(resolution.validation).name.lower(),
-        "provenance": event.provenance_names(recursed.provenance),
-        "ede": recursed.ede,
-        "reason": recursed.ede_text,
-        "answer": [
-            f"{names.to_text(r.owner)} {r.ttl} {type_text(r.rdtype)}" for r in resolution.answer
-        ],
-        "steps": [
-            {
-                "zone": names.to_text(attempt.zone),
-                "asked": f"{names.to_text(attempt.name)} {type_text(attempt.rdtype)}",
-                "server": attempt.server,
-                "family": 6 if ":" in attempt.server else 4,
-                "transport": attempt.transport.name.lower(),
-                "outcome": attempt.outcome,
-                "took_ms": round(attempt.took_s * 1000, 2),
-            }
-            for attempt in task.attempts
-        ],
-    }

@@ -7,9 +7,7 @@ are asked for a question, how deep lookups nest, how long chains and referrals g
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import quada.resolver.cache as cache
 import quada.wire.codes as codes
@@ -30,6 +28,7 @@ from quada.resolver.heard import (
 )
 from quada.resolver.roots import roots_of
 from quada.resolver.shadow import Shadow
+from quada.resolver.task import Attempt, Failure, Resolution, Shot, Steps, Task
 from quada.telemetry.event import Validation
 from quada.wire.ask import ENCRYPTED, Ask, Endpoint, Outcome, Reply, Transport, read_endpoint
 from quada.wire.skim import Skimmed, follow
@@ -41,9 +40,7 @@ if TYPE_CHECKING:
     from quada.resolver.evidence import Want
     from quada.resolver.servers import Servers
     from quada.resolver.validate import Validator
-    from quada.wire.records import Record
 
-ASKS_MAX: Final = 64  # our choice: messages sent for one client question, all lookups counted
 DEPTH_MAX: Final = 6  # our choice: lookups for lookups (glueless servers, keys)
 LINKS_MAX: Final = 16  # CNAMEs followed; BIND's max-query-restarts is 11, Unbound's limit 11
 REFERRALS_MAX: Final = 24  # our choice: zone cuts on the way to a name
@@ -53,68 +50,6 @@ _TCP_S: Final = 3.0
 EDE_NO_REACHABLE: Final = 22
 EDE_NETWORK: Final = 23
 _PROOFS: Final = frozenset((codes.SOA, codes.NSEC, codes.NSEC3, codes.RRSIG))
-
-_T = TypeVar("_T")
-Steps = Generator[Ask, Outcome, _T]
-
-
-class Attempt(NamedTuple):
-    """One message to a server, for events and `explain`: the rcode that came, or what was wrong."""
-
-    zone: bytes
-    name: bytes
-    rdtype: int
-    server: str
-    transport: Transport
-    heard: int | str
-    took_s: float
-
-    @property
-    def outcome(self) -> str:
-        """What came of it, in words."""
-        return self.heard if isinstance(self.heard, str) else f"rcode {self.heard}"
-
-
-@dataclass(slots=True)
-class Task:
-    """One client question's budget, shared by all lookups made for it, and the account of them."""
-
-    asks_left: int = ASKS_MAX
-    depth: int = 0
-    attempts: list[Attempt] = field(default_factory=list)
-    under_way: set[tuple[bytes, int]] = field(default_factory=set)
-    in_hand: dict[tuple[bytes, int], Found] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Resolution:
-    """The answer to a question: the chain and its end."""
-
-    rcode: int
-    answer: list[Record] = field(default_factory=list)
-    authority: list[Record] = field(default_factory=list)
-    validation: Validation = Validation.UNTRIED
-    stored_at: float = 0.0
-    expires_at: float = 0.0
-    ede: int | None = None
-    reason: str = ""
-    is_stale: bool = False
-    is_cached: bool = True
-
-
-class _Shot(NamedTuple):
-    """A question asked straight of a server of its zone; `heard` when it came back."""
-
-    delegation: Delegation
-    address: str
-    ask: Ask
-
-
-class Failure(NamedTuple):
-    """No server gave a usable answer: EDE code and why."""
-
-    ede: int
-    reason: str
 
 
 class Iterator:
@@ -251,7 +186,7 @@ class Iterator:
         self.cache.put(word)
         return word
 
-    def _aim(self, name: bytes, rdtype: int) -> _Shot | None:
+    def _aim(self, name: bytes, rdtype: int) -> Shot | None:
         """Make the one query that most lookups need: of a server of the name's own zone, at once.
 
         None where more has to be found out first. What comes back decides whether it was that easy.
@@ -271,10 +206,10 @@ class Iterator:
         to = read_endpoint(address)
         if to.transport is not Transport.UDP:
             return None
-        return _Shot(delegation, address, self._ask(to, address, name, rdtype, is_rd=is_rd))
+        return Shot(delegation, address, self._ask(to, address, name, rdtype, is_rd=is_rd))
 
     def _hit(
-        self, shot: _Shot, outcome: Outcome, name: bytes, rdtype: int, task: Task
+        self, shot: Shot, outcome: Outcome, name: bytes, rdtype: int, task: Task
     ) -> tuple[Skimmed, Delegation] | None:
         """Give the answer if it is one, and nothing more has to be asked; else None."""
         is_brief = self.validator is None  # proofs are for those who validate
@@ -299,7 +234,7 @@ class Iterator:
         name: bytes,
         rdtype: int,
         task: Task,
-        shot: _Shot | None = None,
+        shot: Shot | None = None,
         outcome: Outcome | None = None,
     ) -> Steps[tuple[Skimmed, Delegation] | Failure]:
         """Follow referrals down to the zone that answers.
@@ -343,7 +278,7 @@ class Iterator:
         name: bytes,
         rdtype: int,
         task: Task,
-        shot: _Shot | None,
+        shot: Shot | None,
         outcome: Outcome | None,
     ) -> Steps[Skimmed | Failure]:
         """Ask the servers of a zone, one after the other, until one answers usefully."""
@@ -400,7 +335,7 @@ class Iterator:
         name: bytes,
         rdtype: int,
         task: Task,
-        shot: _Shot | None,
+        shot: Shot | None,
         outcome: Outcome | None,
     ) -> Steps[Skimmed | Failure]:
         """Ask one server: over UDP, over TCP where that is cut, without EDNS where it must be."""

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import quada.wire.codes as codes
-from quada.resolver.answer import Recursion, explain
-from quada.resolver.iterate import Task
+from quada.resolver.explain import explain
+from quada.resolver.task import Task
 from quada.server.quota import Quota, QuotaSettings, Seat
 from quada.telemetry.event import Cause, Kind, Role, compose_peer, compose_tail
 from quada.wire.ask import read_endpoint
@@ -17,8 +17,8 @@ from quada.wire.question import Question
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from quada.resolver.answer import Recursed, Recursor
-    from quada.resolver.iterate import Attempt, Steps
+    from quada.resolver.answer import Recursed, Recursion, Recursor
+    from quada.resolver.task import Attempt, Steps
     from quada.transport.exchange import Pending, Sink
     from quada.transport.upstream import Upstream
     from quada.wire.ask import Outcome

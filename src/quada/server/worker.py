@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from quada.authority import Authority
     from quada.resolver.answer import Recursed, Recursor
     from quada.resolver.cache import Cache
-    from quada.resolver.iterate import Task
+    from quada.resolver.task import Task
     from quada.resolver.validate import Validator
     from quada.server.channel import Channel
     from quada.server.plan import Plan
