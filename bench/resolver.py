@@ -149,6 +149,7 @@ def _resolvers(net: Internet, place: Path, is_validating: bool) -> dict[str, lis
         f"  directory: {place}\n  pidfile: {place}/unbound.pid\n  use-syslog: no\n"
         f"  module-config: \"{modules}\"\n  root-hints: {net.hints}\n  access-control: ::1 allow\n"
         f"  num-threads: 1\n  outgoing-range: 4096\n  num-queries-per-thread: 2048\n{anchor}"
+        "  msg-cache-size: 64m\n  rrset-cache-size: 128m\n  key-cache-size: 16m\n"
         "  do-ip4: no\nremote-control:\n  control-enable: no\n"
     )  # fmt: skip
     tag, algorithm, kind, digest = net.anchor.split()
