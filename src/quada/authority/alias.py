@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -202,7 +202,6 @@ class Counters:
     failures: int = 0
     prefetches: int = 0
     refused: int = 0
-    lookup_ms: list[float] = field(default_factory=list)
 
 
 class Turn(NamedTuple):

@@ -186,7 +186,7 @@ class Graph:
         for depth, zone in enumerate(reversed(chain)):
             marks = f"IPv6 {'yes' if zone in six else 'NO'}, IPv4 {'yes' if zone in four else 'NO'}"
             lines.append(f"{'  ' * depth}{zone}  ({marks})")
-            for server in self._servers[zone]:
+            for server in self._servers.get(zone, ()):
                 addresses = {*self._hosts.get(server, ()), *self._glue.get((zone, server), ())}
                 operator = self.operator_of(server)
                 by = "" if operator in (zone, ".") else f"  (run by {operator})"

@@ -186,8 +186,10 @@ class Lookups:
 
     def _answer_all(self, key: tuple[bytes, int, bool], recursed: Recursed | None) -> None:
         now = time.monotonic()
-        for deferred, pending, started, seat in self._jobs.pop(key, ()):
-            self._quota.leave(seat)
+        waiters = self._jobs.pop(key, ())
+        for waiter in waiters:  # whatever becomes of the answers
+            self._quota.leave(waiter.seat)
+        for deferred, pending, started, _ in waiters:
             if pending.is_gone:
                 continue
             if recursed is None:

@@ -101,3 +101,7 @@ def test_siblings_that_need_each_other_are_reached_by_sibling_glue_alone() -> No
     assert [one.zone for one in ring.broken("www.a.", 6)] == ["a.", "b."]
     glued = Graph(parents, servers, {(".", "root."): (SIX,), ("a.", "ns.b."): (SIX,)}, hosts)
     assert glued.reachable((6,)) == {".", "a.", "b."}
+
+
+def test_a_graph_of_nothing_seen_is_drawn_as_its_root() -> None:
+    assert Graph({}, {}, {}, {}).tree("www.example.com.") == [".  (IPv6 NO, IPv4 NO)"]
