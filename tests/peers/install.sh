@@ -21,6 +21,7 @@ build() {
     [ -x "$built/$name" ] || "$@" || echo "$name could not be built: its tests are skipped" >&2
 }
 build_clients() {
+    mkdir -p "$built"
     # certbot with plugins of pip's: apart from quada's own environment, whose libraries it would change.
     build ../certbot/bin/certbot certbot_with_plugins
     # Go 1.24 is what the others are written for; where there is none, their tests are skipped.
