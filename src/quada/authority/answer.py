@@ -46,7 +46,7 @@ from quada.wire.ask import Transport
 from quada.wire.faults import DataFault, MalformedMessage
 from quada.wire.limit import Limiter
 from quada.wire.question import Question, parse_question
-from quada.wire.respond import Answered, Deferred
+from quada.wire.respond import Answered, Deferred, peer_address
 from quada.zones.online import OnlineSigner
 
 if TYPE_CHECKING:
@@ -396,8 +396,7 @@ class Authority:
             options += edns.compose_option(codes.OPTION_NSID, self.settings.nsid)
         cookie = opt.option(codes.OPTION_COOKIE)
         if cookie is not None and self._cookies is not None:
-            address = peer[8:24] if peer[0] == 10 else peer[4:8]
-            answered = self._cookies.answer(cookie, address, self._now_s)
+            answered = self._cookies.answer(cookie, peer_address(peer), self._now_s)
             if answered is None:
                 return None
             self.is_trusted = answered[1]

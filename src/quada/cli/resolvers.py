@@ -97,16 +97,12 @@ def resolver(
 
 def read_resolvers() -> dict[str, str]:
     """Find this machine's resolvers, behind systemd-resolved's stub too. Raises: ConfigFault."""
+    from quada.server.nat64 import read_nameservers
+
     found: dict[str, str] = {}
     for path in (_RESOLV_CONF, _BEHIND_STUB):
-        try:
-            lines = path.read_text().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            words = line.split()
-            if len(words) > 1 and words[0] == "nameserver":
-                found.setdefault(_address(words[1]), str(path))
+        for address in read_nameservers(path):
+            found.setdefault(_address(address), str(path))
     if not found:
         raise ConfigFault("no resolver is configured", place=str(_RESOLV_CONF),
                           remedy="name one with --resolver")  # fmt: skip

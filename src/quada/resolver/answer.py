@@ -36,7 +36,7 @@ from quada.wire.faults import MalformedMessage
 from quada.wire.limit import Limiter, LimitSettings
 from quada.wire.question import Question, parse_question
 from quada.wire.records import Record, RRset
-from quada.wire.respond import Answered, Deferred
+from quada.wire.respond import Answered, Deferred, peer_address
 from quada.wire.skim import follow
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class Recursor:
         is_plain = self.policy is None and not self.settings.dns64
         if is_plain and self.iterator.recall(question.qname, question.qtype) is None:
             return None
-        recursion = self.recurse(question, _client(peer), Task(asks_left=0, depth=-1))
+        recursion = self.recurse(question, peer_address(peer), Task(asks_left=0, depth=-1))
         try:
             next(recursion)
         except StopIteration as end:
@@ -277,7 +277,7 @@ class Recursor:
         return None
 
     def _may(self, peer: bytes) -> bool:
-        client = _client(peer)
+        client = peer_address(peer)
         if client in self.clients:
             return True
         if client in self._strangers:
@@ -493,10 +493,6 @@ def _cause(recursed: Recursed) -> Cause:
     if recursed.resolution.validation is Validation.BOGUS:
         return Cause.VALIDATION
     return cause_of_ede(recursed.ede)
-
-
-def _client(peer: bytes) -> bytes:
-    return peer[8:24] if peer[0] == 10 else peer[4:8]
 
 
 def _looked(resolution: Resolution, qname: bytes, rdtype: int) -> Looked:

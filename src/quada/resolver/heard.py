@@ -62,8 +62,8 @@ def hear(outcome: Outcome, query: bytes, name: bytes, *, is_brief: bool = False)
     """Read an outcome: the response, or what was wrong in words.
 
     Takes the query as sent and the lower-cased name it asks for; `is_brief` where only the answer
-    section matters, if there is one. What the answer compresses against
-    the question comes out in lower case, not in the random case it was asked in.
+    section matters, if there is one. What the answer compresses against the question comes out in
+    lower case, not in the random case it was asked in.
     """
     if isinstance(outcome, NoReply):
         detail = f": {outcome.detail}" if outcome.why is Silence.TLS and outcome.detail else ""

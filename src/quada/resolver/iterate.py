@@ -168,12 +168,13 @@ class Iterator:
         task.depth += 1
         try:
             found: tuple[Skimmed, Delegation] | Failure | None = None
-            shot, outcome = self._aim(name, rdtype), None
+            shot = self._aim(name, rdtype)
             if shot is not None:
                 outcome = yield shot.ask
                 found = self._hit(shot, outcome, name, rdtype, task)
+                shot = shot._replace(outcome=outcome) if found is None else None
             if found is None:
-                found = yield from self._descend(name, rdtype, task, shot, outcome)
+                found = yield from self._descend(name, rdtype, task, shot)
             if isinstance(found, Failure):
                 return found
             response, delegation = found
@@ -234,12 +235,11 @@ class Iterator:
         name: bytes,
         rdtype: int,
         task: Task,
-        shot: Shot | None = None,
-        outcome: Outcome | None = None,
+        missed: Shot | None = None,
     ) -> Steps[tuple[Skimmed, Delegation] | Failure]:
         """Follow referrals down to the zone that answers.
 
-        Takes the outcome of a shot that was no plain hit, which is then not asked again.
+        Takes a shot that was no plain hit, whose question is not asked again.
         """
         start = names.parent(name) if rdtype == codes.DS and name != names.ROOT else name
         delegation = self.cache.closest(start, self.now) or self._roots
@@ -250,8 +250,8 @@ class Iterator:
             if is_minimising:
                 asked, asked_type = minimised(name, rdtype, delegation.zone, extra)
             is_whole = asked == name
-            response = yield from self._ask_zone(delegation, asked, asked_type, task, shot, outcome)
-            shot = outcome = None
+            response = yield from self._ask_zone(delegation, asked, asked_type, task, missed)
+            missed = None
             if isinstance(response, Failure):
                 return response
             referral = None
@@ -278,8 +278,7 @@ class Iterator:
         name: bytes,
         rdtype: int,
         task: Task,
-        shot: Shot | None,
-        outcome: Outcome | None,
+        missed: Shot | None,
     ) -> Steps[Skimmed | Failure]:
         """Ask the servers of a zone, one after the other, until one answers usefully."""
         addresses = self._through(delegation.addresses())
@@ -296,12 +295,10 @@ class Iterator:
                 continue
             if not order:
                 return last
-            address = order[0] if shot is None else shot.address
+            address = order[0] if missed is None else missed.address
             tried.add(address)
-            answer = yield from self._ask_server(
-                address, delegation, name, rdtype, task, shot, outcome
-            )
-            shot = outcome = None
+            answer = yield from self._ask_server(address, delegation, name, rdtype, task, missed)
+            missed = None
             if isinstance(answer, Skimmed):
                 return answer
             last = answer
@@ -335,8 +332,7 @@ class Iterator:
         name: bytes,
         rdtype: int,
         task: Task,
-        shot: Shot | None,
-        outcome: Outcome | None,
+        missed: Shot | None,
     ) -> Steps[Skimmed | Failure]:
         """Ask one server: over UDP, over TCP where that is cut, without EDNS where it must be."""
         has_edns = self.servers.has_edns(address)
@@ -347,8 +343,9 @@ class Iterator:
             if task.asks_left <= 0:
                 return Failure(EDE_NO_REACHABLE, "the question needs too many messages")
             task.asks_left -= 1
-            if shot is not None and outcome is not None:
-                ask, shot = shot.ask, None
+            outcome: Outcome
+            if missed is not None and missed.outcome is not None:
+                ask, outcome, missed = missed.ask, missed.outcome, None
             else:
                 to = to._replace(transport=transport)
                 ask = self._ask(to, address, name, rdtype, is_rd=is_rd, has_edns=has_edns)

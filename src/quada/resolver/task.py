@@ -65,11 +65,12 @@ class Resolution:
 
 
 class Shot(NamedTuple):
-    """A question asked straight of a server of its zone."""
+    """A question asked straight of a server of its zone, and what came of it."""
 
     delegation: Delegation
     address: str
     ask: Ask
+    outcome: Outcome | None = None
 
 
 class Failure(NamedTuple):

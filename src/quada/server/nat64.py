@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import quada.wire.codes as codes
-from quada.resolver.dns64 import IPV4ONLY, prefixes_in
+from quada.resolver.dns64 import IPV4ONLY, told_prefix
 from quada.transport.client import Client
 from quada.wire.ask import Ask, Endpoint, Reply
 from quada.wire.faults import MalformedMessage
@@ -38,14 +38,19 @@ def has_ipv4_route() -> bool:
     return True
 
 
-def system_resolvers(file: Path = _RESOLV_CONF) -> list[str]:
-    """Read the addresses of the resolvers this host uses; none where the file cannot be read."""
+def read_nameservers(file: Path) -> list[str]:
+    """Read the addresses in a file like resolv.conf(5); none where it cannot be read."""
     try:
         lines = file.read_text(errors="replace").splitlines()
     except OSError:
         return []
     words = [line.split() for line in lines]
-    return [w[1] for w in words if len(w) > 1 and w[0] == "nameserver"][:_SERVERS_MAX]
+    return [w[1] for w in words if len(w) > 1 and w[0] == "nameserver"]
+
+
+def system_resolvers(file: Path = _RESOLV_CONF) -> list[str]:
+    """Give the addresses of the resolvers this host uses."""
+    return read_nameservers(file)[:_SERVERS_MAX]
 
 
 async def discover_prefix(servers: Iterable[str], port: int = 53) -> Prefix | None:
@@ -60,9 +65,10 @@ async def discover_prefix(servers: Iterable[str], port: int = 53) -> Prefix | No
             answer = skim(outcome.message).answer
         except MalformedMessage:
             continue
-        found = prefixes_in(
-            r.rdata for r in answer if r.rdtype == codes.AAAA and len(r.rdata) == 16
+        told = (
+            told_prefix(r.rdata) for r in answer if r.rdtype == codes.AAAA and len(r.rdata) == 16
         )
-        if found:
-            return found[0]
+        found = next((prefix for prefix in told if prefix is not None), None)
+        if found is not None:
+            return found
     return None

@@ -13,6 +13,7 @@ from quada.server.quota import Quota, QuotaSettings, Seat
 from quada.telemetry.event import Cause, Kind, Role, compose_peer, compose_tail
 from quada.wire.ask import read_endpoint
 from quada.wire.question import Question
+from quada.wire.respond import peer_address, peer_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,8 +95,8 @@ class Lookups:
         work: Recursion = deferred.work
         key = work.key
         peer = deferred.peer
-        client, network = (peer[8:24], peer[8:15]) if peer[0] == 10 else (peer[4:8], peer[4:7])
-        seat = self._quota.take(network, work.question.qname)
+        client = peer_address(peer)
+        seat = self._quota.take(peer_network(peer), work.question.qname)
         if isinstance(seat, str):
             pending.send(*self._recursor.limited(work.question, seat, deferred.transport))
             return

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from quada.wire.respond import peer_network
+
 _SWEEP_S: Final = 1.0
 
 
@@ -48,7 +50,7 @@ class Guests:
 
     def admit(self, guest: Guest, peer: bytes) -> bool:
         """Take one in, by its raw socket address, unless a bound is reached."""
-        network = peer[8:15] if peer[0] == 10 else peer[4:7]
+        network = peer_network(peer)
         here = self._networks.get(network, 0)
         limits = self.limits
         if len(self.present) >= limits.connections_max or here >= limits.per_network_max:

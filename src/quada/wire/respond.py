@@ -7,15 +7,27 @@ per query is a tenth of what a query may cost; only what is not there goes to `a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from quada.wire.ask import Transport
     from quada.wire.limit import Limiter
 
+_AF_INET6: Final = 10  # Linux's number, in the first octet of a raw socket address
+
 Answered = tuple[bytes, bytes]
 """A finished answer: the response without its two id octets (empty for silence), and the event's
 tail (`telemetry.event.compose_tail`)."""
+
+
+def peer_address(peer: bytes) -> bytes:
+    """Give the address of a raw socket address: 16 octets, or 4."""
+    return peer[8:24] if peer[0] == _AF_INET6 else peer[4:8]
+
+
+def peer_network(peer: bytes) -> bytes:
+    """Give the network that limits count by: the leading octets of a /56, or of a /24."""
+    return peer[8:15] if peer[0] == _AF_INET6 else peer[4:7]
 
 
 class Deferred(NamedTuple):
