@@ -216,6 +216,14 @@ class PoolState:
             members = _drawn(members, count, draws)
         return tuple(member.rdata for member in members)
 
+    def usable(self, rdtype: int) -> tuple[bytes, ...]:
+        """Give the addresses that answers may choose from now, for those who cannot choose."""
+        if self.pool.policy is not Policy.WEIGHTED:
+            return self.choose(rdtype, ())
+        family = self.of_family(rdtype)
+        good = [m for m in family if self.health[m.address].is_healthy and m.weight > 0]
+        return tuple(member.rdata for member in good or family)
+
 
 def _drawn(members: list[Member], count: int, draws: Sequence[float]) -> list[Member]:
     """Draw members by weight without putting back."""

@@ -181,6 +181,12 @@ class AuthoritySection:
         (), "Who may update zones (RFC 2136): prefixes, or `key:NAME`."
     )
     transfer_ca_file: str = setting("", "PEM to trust for primaries over TLS; empty is the usual.")
+    alias_transfers: str = setting(
+        "private",
+        "How secondaries get ALIAS and POOL records: as they are, in a private type that quada"
+        " knows; or expanded, as addresses that every server then gives (docs/alias.md).",
+        choices=("private", "expanded"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +252,12 @@ class AliasSection:
     spacing_ms: int = setting(200, "Wait before the next attempt joins.", unit="ms")
     on_failure: str = setting("empty", "Answer when all has failed.", choices=("empty", "servfail"))
     stale_max_s: int = setting(86_400, "How long old addresses may be served.", unit="s")
+    expanded_ttl_s: int = setting(
+        60, "Largest TTL of addresses in zones that are transferred expanded.", unit="s"
+    )
+    expanded_interval_s: float = setting(
+        60.0, "Least time between two versions made because targets moved.", unit="s"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,6 +364,11 @@ class ZoneSection:
     allow_transfer: tuple[str, ...] = setting((), "Who may transfer it.")
     allow_update: tuple[str, ...] = setting((), "Who may update it.")
     also_notify: tuple[str, ...] = setting((), "Servers to notify of changes (RFC 1996).")
+    alias_transfers: str = setting(
+        "",
+        "How its secondaries get ALIAS and POOL records; empty is `authority.alias_transfers`.",
+        choices=("", "private", "expanded"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

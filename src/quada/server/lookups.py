@@ -52,7 +52,9 @@ class Lookups:
             self._is_wanted.clear()
             wait_s = None if due is None else max(0.0, due - time.time())
             try:
-                await asyncio.wait_for(self._is_wanted.wait(), wait_s)
+                # Not wait_for: it loses a cancellation that comes with what it waits for.
+                async with asyncio.timeout(wait_s):
+                    await self._is_wanted.wait()
             except TimeoutError:
                 self._follow(self._keeper.wake(time.time()))
 

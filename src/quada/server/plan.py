@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import quada.wire.names as names
 from quada.authority import AliasSettings, AuthoritySettings
+from quada.authority.expanded import ExpandedSettings
 from quada.authority.pool import Check, Member, Policy, Pool, Probe
 from quada.config.settings import ZoneSection
 from quada.server.vouching import check_oidc
@@ -134,6 +135,7 @@ class Plan:
     zones: tuple[ZonePlan, ...]
     authority: AuthoritySettings
     alias: AliasSettings
+    expanded: ExpandedSettings
     pools: tuple[Pool, ...]
     stream_limits: StreamLimits
     workers: int
@@ -158,6 +160,16 @@ class Plan:
     def events_dir(self) -> Path:
         """The event rings."""
         return self.state_dir / "events"
+
+    def is_expanded(self, origin: bytes) -> bool:
+        """Whether a zone's ALIAS and POOL records are published as addresses."""
+        section = next((z.section for z in self.zones if z.origin == origin), ZoneSection())
+        wanted = section.alias_transfers or self.settings.authority.alias_transfers
+        return section.role == "primary" and wanted == "expanded"
+
+    def expanded_path(self, origin: bytes) -> Path:
+        """Where it is kept what was last published of an expanded zone."""
+        return self.state_dir / "expanded" / f"{names.to_text(origin).replace('/', '_')}json"
 
     @property
     def checks_zones(self) -> bool:
@@ -270,6 +282,11 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
             limit=LimitSettings(authority.rrl_per_second, authority.rrl_slip),
         ),
         alias=_alias(settings),
+        expanded=ExpandedSettings(
+            ttl_s=max(1, settings.alias.expanded_ttl_s),
+            interval_s=settings.alias.expanded_interval_s,
+            stale_max_s=settings.alias.stale_max_s,
+        ),
         pools=tuple(_pool(one) for one in settings.pool),
         stream_limits=StreamLimits(
             idle_s=authority.tcp_idle_s,

@@ -41,6 +41,7 @@ from quada.server.deliver import (
     apply_delivery,
 )
 from quada.server.designate import designation, told
+from quada.server.expanding import Expanding
 from quada.server.lookups import Lookups
 from quada.server.notify import Notifier
 from quada.server.plan import Address, Listen
@@ -100,9 +101,10 @@ class Supervisor:
         self._stored = StoredZones(
             plan.store_path, self._put, lambda origin: self.deliver(DropZone(origin))
         )
+        self._expanding = Expanding(plan, self._authority, self._lookups.want, self._publish)
         self._secondaries = Secondaries(
             plan,
-            self._put,
+            self._publish,
             lambda origin: self.deliver(ExpireZone(origin)),
             lambda origin: self.deliver(DropZone(origin)),
         )
@@ -116,9 +118,9 @@ class Supervisor:
 
     def load(self, progress: Callable[[str, int, float], None] | None = None) -> None:
         """Load zones. Raises: DataFault for one that is not good."""
-        for content in itertools.chain(
-            self._files.load_all(progress), self._stored.load_all(), self._secondaries.load_all()
-        ):
+        ours = itertools.chain(self._files.load_all(progress), self._stored.load_all())
+        expanded = (self._expanding.publish(content) for content in ours)
+        for content in itertools.chain(expanded, self._secondaries.load_all()):
             version = self._signed.publish(content)
             keys = self._signed.online(content.origin)
             if keys is not None:
@@ -171,7 +173,8 @@ class Supervisor:
         if plan.alias.upstreams or "authority" not in plan.roles:
             return
         own = [listen.address for role, listen in self._listening if role == "resolver"]
-        if not own and any(one.has_expansions for one in self._authority.book.served.values()):
+        has_alias = any(one.has_expansions for one in self._authority.book.served.values())
+        if not own and (has_alias or self._expanding.has_any()):
             host = "::1" if has_ipv6() else "127.0.0.1"
             private = Listen(Address(host, 0), Transport.UDP)
             bound, listening = bind((private,), 1)
@@ -184,6 +187,7 @@ class Supervisor:
     def deliver(self, delivery: Delivery) -> None:
         """Apply a delivery here, so that a restarted worker has it, and send it to all workers."""
         apply_delivery(self._authority, delivery)
+        self._expanding.delivered(delivery)
         if isinstance(delivery, PutZone):
             self._standing.loaded(delivery.zone.origin)
         elif isinstance(delivery, ChangeZone):
@@ -210,6 +214,7 @@ class Supervisor:
             "refused": self._files.refused,
             "events": {"written": sum(ring.written_count for ring in self._rings)},
             "alias": self._lookups.status(),
+            "expanded": self._expanding.status(),
             "dnssec": self._signed.status(),
             "secondaries": self._secondaries.status(),
             "pools": self._pool_watch.status(),
@@ -237,6 +242,7 @@ class Supervisor:
             asyncio.create_task(self._watch_files()),
             asyncio.create_task(self._lookups.run()),
             asyncio.create_task(self._pool_watch.run()),
+            asyncio.create_task(self._expanding.run()),
             asyncio.create_task(self._signed.run()),
             asyncio.create_task(self._stored.run()),
             asyncio.create_task(self._secondaries.run()),
@@ -272,14 +278,26 @@ class Supervisor:
             self._catalogs.refresh(self._authority.book.served)
 
     def _put(self, content: Zone) -> None:
-        """Sign new content where its zone is signed, and serve it; a refused one is left out."""
+        """Serve new content, expanded where its zone is published so."""
+        try:
+            version = self._expanding.publish(content)
+        except DataFault as fault:
+            self._refuse(content.origin, fault)
+            return
+        self._publish(version)
+
+    def _publish(self, content: Zone) -> None:
+        """Sign content where its zone is signed, and serve it; a refused one is left out."""
         try:
             zone = self._signed.publish(content)
         except DataFault as fault:
-            self._files.refused[names.to_text(content.origin)] = str(fault)
-            log.error("zone refused", zone=names.to_text(content.origin), fault=str(fault))
+            self._refuse(content.origin, fault)
             return
         self._serve(zone)
+
+    def _refuse(self, origin: bytes, fault: DataFault) -> None:
+        self._files.refused[names.to_text(origin)] = str(fault)
+        log.error("zone refused", zone=names.to_text(origin), fault=str(fault))
 
     def _serve(self, zone: Zone) -> None:
         """Deliver a version: as a change where there was one, whole otherwise."""
@@ -295,8 +313,7 @@ class Supervisor:
             else:
                 self.deliver(ChangeZone(zone.origin, diff(before.zone, zone)))
         except DataFault as fault:
-            self._files.refused[names.to_text(zone.origin)] = str(fault)
-            log.error("zone refused", zone=names.to_text(zone.origin), fault=str(fault))
+            self._refuse(zone.origin, fault)
             return
         self._notifier.notify(zone)
         log.info("zone served", zone=names.to_text(zone.origin), serial=zone.serial)

@@ -122,8 +122,10 @@ class ZoneWork:
             return compose_ixfr(zone, recent, question.octets)
         store = self._open_store()
         entries = store.since_serial(zone.origin, serial) if store is not None else None
-        # A signed zone serves more than its content: its journal does not lead to it.
-        if entries and entries[-1].serial_to == zone.serial and zone.rrset(zone.origin, 48) is None:
+        # A signed or expanded zone serves more than its content: its journal does not lead to it.
+        is_made = zone.rrset(zone.origin, codes.DNSKEY) is not None
+        is_made = is_made or self._plan.expanded_path(zone.origin).exists()
+        if entries and entries[-1].serial_to == zone.serial and not is_made:
             return compose_ixfr(zone, (entry.change for entry in entries), question.octets)
         return compose_axfr(zone, question.octets)
 
