@@ -35,9 +35,9 @@ def internet_with():
         pytest.skip(why)
     with contextlib.ExitStack() as stack:
 
-        def make(place: Path, planted: dict[str, tuple[str, str]]):
+        def make(place: Path, planted: dict[str, tuple[str, str]], **more):
             place.chmod(0o777)
-            return stack.enter_context(internet_module.Internet(place, planted))
+            return stack.enter_context(internet_module.Internet(place, planted, **more))
 
         yield make
 

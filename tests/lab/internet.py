@@ -18,6 +18,10 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
+
+import dns.rdatatype
+import dns.zone
 
 SERVERS = {
     "root": ("2001:db8:0::53", "192.0.2.1"),
@@ -29,21 +33,40 @@ SERVERS = {
 _COUNT = itertools.count()
 
 
+class Signed(NamedTuple):
+    """A zone below com., signed, on the servers leaf and leaf2.
+
+    `cds` is `own`, `other` or `delete`; `second` says what is wrong with leaf2's: another `key`, or
+    the signatures over a type. `strips` are types that are taken out after signing.
+    """
+
+    text: str
+    cds: str = ""
+    second: str = ""
+    strips: tuple[str, ...] = ()
+
+
 class Internet:
     """See the module.
 
-    `planted` are more zones below net., on the server leaf: name to what net. says of it, and its
-    own text without SOA.
+    `planted` are more zones on the server leaf: name to what net. says of it, and its own text
+    without SOA; `second` those of the server leaf2. `signed` are zones below com., and `root` is
+    what the root says beside its own.
     """
 
-    def __init__(self, place: Path, planted: dict[str, tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self, place: Path, planted: dict[str, tuple[str, str]] | None = None, *,
+        second: dict[str, str] | None = None, signed: dict[str, Signed] | None = None, root: str = "",
+    ) -> None:  # fmt: skip
         self.place = place
         self._planted = planted or {}
+        self._second, self._signed, self._root = second or {}, signed or {}, root
         self.name = f"quada-lab-{os.getpid()}-{next(_COUNT)}"
         self.hints = place / "hints"
         self.anchor = place / "anchor"
         self._running: list[subprocess.Popen[bytes]] = []
         self._zones: dict[str, tuple[str, Path]] = {}
+        self._keys: dict[str, str] = {}
 
     def __enter__(self) -> Internet:
         self.place.mkdir(parents=True, exist_ok=True)
@@ -140,13 +163,27 @@ class Internet:
         self._zone("leaf2", "glueless.net.", soa + "@ NS ns0.example.com.\n"
                    "www AAAA 2001:db8:ff::83\n")  # fmt: skip
         self._zone("leaf", "glueless.net.", "", same_as="glueless.net.")
+        told = ""
+        for zone, one in self._signed.items():
+            text = soa + ns(zone, "leaf", "leaf2") + one.text
+            told += self._cut(zone, "leaf", "leaf2") + self._zone(
+                "leaf", zone, text, is_signed=True, cds=one.cds, strips=one.strips
+            )
+            if one.second:
+                breaks = "" if one.second == "key" else one.second
+                other = None if one.second == "key" else zone
+                self._zone("leaf2", zone, text, is_signed=True, breaks=breaks, key_of=other)
+            else:
+                self._zone("leaf2", zone, "", same_as=zone)
         com_ds = self._zone(
-            "com", "com.", soa + ns("com.", "com")
+            "com", "com.", soa + ns("com.", "com") + told
             + self._cut("example.com.", "leaf", "leaf2") + leaf_ds
             + self._cut("broken.com.", "leaf") + broken_ds, is_signed=True,
         )  # fmt: skip
         for zone, (_, text) in self._planted.items():
             self._zone("leaf", zone, soa + text)
+        for zone, text in self._second.items():
+            self._zone("leaf2", zone, soa + text)
         self._zone("net", "net.", soa + ns("net.", "net") + self._cut("example.net.", "leaf")
                    + "".join(cut for cut, _ in self._planted.values())
                    + f"four.net. NS ns.four.net.\nns.four.net. A {v4}\n"
@@ -160,7 +197,8 @@ class Internet:
                 + ns("", "root")
                 + self._cut("com.", "com")
                 + com_ds
-                + self._cut("net.", "net"),
+                + self._cut("net.", "net")
+                + self._root,
                 is_signed=True,
             )
         )
@@ -178,7 +216,7 @@ class Internet:
 
     def _zone(
         self, server: str, zone: str, text: str, *, is_signed: bool = False, same_as: str = "",
-        breaks: str = "",
+        breaks: str = "", cds: str = "", strips: tuple[str, ...] = (), key_of: str | None = None,
     ) -> str:  # fmt: skip
         """Write one zone for a server; gives its DS records."""
         if same_as:
@@ -186,13 +224,18 @@ class Internet:
                 zone, next(p for k, (z, p) in self._zones.items() if z == same_as),
             )  # fmt: skip
             return ""
-        path = self.place / f"zone-{zone if zone != '.' else 'root'}"
+        path = self.place / f"zone-{server}-{zone if zone != '.' else 'root'}"
         path.write_text(f"$ORIGIN {zone}\n$TTL 300\n{text}")
         ds = ""
         if is_signed:
-            base = self._sh("dnssec-keygen", "-q", "-K", str(self.place), "-a", "13", "-f", "KSK",
-                            zone).strip()  # fmt: skip
+            base = self._keys[key_of] if key_of else self._sh(
+                "dnssec-keygen", "-q", "-K", str(self.place), "-a", "13", "-f", "KSK", zone).strip()  # fmt: skip
+            self._keys[zone] = base
             key = (self.place / f"{base}.key").read_text()
+            if cds == "own":
+                key += self._sh("dnssec-dsfromkey", "-C", "-2", str(self.place / f"{base}.key"))
+            elif cds:
+                key += f"@ CDS {'0 0 0 00' if cds == 'delete' else '4711 13 2 ' + 'AB' * 32}\n"
             path.write_text(path.read_text() + key)
             signed = path.with_name(f"{path.name}.signed")
             self._sh("dnssec-signzone", "-q", "-z", "-P", "-K", str(self.place), "-d",
@@ -202,6 +245,8 @@ class Internet:
             path = signed
             if breaks:
                 _break_signature(path, breaks)
+            if strips:
+                _strip(path, zone, strips)
         self._zones[f"{server} {zone}"] = (zone, path)
         return ds
 
@@ -246,6 +291,17 @@ def _break_signature(path: Path, rdtype: str) -> None:
         first = lines[at].strip()[0]
         lines[at] = lines[at].replace(first, "x" if first != "x" else "y", 1)
     path.write_text("\n".join(lines) + "\n")
+
+
+def _strip(path: Path, origin: str, types: tuple[str, ...]) -> None:
+    """Take records of some types out, with their signatures."""
+    zone = dns.zone.from_file(str(path), origin, relativize=False, check_origin=False)
+    for node in zone.nodes.values():
+        node.rdatasets = [
+            one for one in node.rdatasets
+            if not {dns.rdatatype.to_text(one.rdtype), dns.rdatatype.to_text(one.covers)} & set(types)
+        ]  # fmt: skip
+    zone.to_file(str(path), relativize=False)
 
 
 def is_possible() -> str:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from quada.zones import read_zone
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 HERE, THERE = "2001:db8:aa::1", "2001:db8:aa::2"
 LEAF6 = "2001:db8:3::53"
+NAME, WEB = "www.example.com", "2001:db8:7::80"
 
 
 def sh(*command: str) -> None:
@@ -79,6 +81,9 @@ def server(internet):
             ("both", "agent"),
             ("six", "agent"),
             ("strict", "agent"),
+            ("stranger", "agent"),
+            ("near", "agent"),
+            ("far", "agent"),
         ):
             (internet.place / f"{name}.token").write_text(accounts.add_token(name, (scope,), 1))
         accounts.close()
@@ -146,6 +151,7 @@ def test_each_vantage_point_gives_its_own_verdict(server) -> None:
             "both": "PASS",
             "six": "PASS",
         }
+        assert rows["vantage-mtu", "vantage"] == {"local": "PASS", "both": "PASS", "six": "PASS"}
         # What fails on the path of one vantage point alone is seen as that.
         sh("ip", "netns", "exec", other, "ip", "-6", "route", "add", "blackhole", f"{LEAF6}/128")
         told = doctor(internet, ca, "example.com", "--vantage", "both", "--vantage", "six")
@@ -153,6 +159,83 @@ def test_each_vantage_point_gives_its_own_verdict(server) -> None:
         dead = next(said for (code, subject), said in rows.items()
                     if code in {"server-udp-ipv6", "server-dead"} and said.get("six") == "FAIL")  # fmt: skip
         assert dead.get("both") in {None, "PASS"}
+        # So are full packets that one path loses and does not say so.
+        internet.drop(f"ip6 daddr {THERE} icmpv6 type echo-reply meta length > 1400")
+        told = doctor(internet, ca, "example.com", "--vantage", "both", "--vantage", "six")
+        rows = {(row["code"], row["subject"]): row["verdicts"] for row in told["matrix"]}
+        assert rows["vantage-mtu", "vantage"] == {"both": "PASS", "six": "WARN"}
+    finally:
+        internet.restore()
+        sh("ip", "netns", "exec", other, "ip", "-6", "route", "flush", "type", "blackhole")
+        for process in running:
+            process.terminate()
+            process.wait(15)
+
+
+def test_a_resolver_that_recurses_for_strangers_is_found_from_an_agent(server) -> None:
+    internet, other, ca = server
+    is_open, is_closed = "2001:db8:5::5", "2001:db8:5::7"
+    double = str(Path(__file__).with_name("resolver_double.py"))
+    for address in (is_open, is_closed):
+        internet.run("ip", "addr", "add", f"{address}/128", "dev", "lo")
+    internet.popen([sys.executable, double, "filter", is_open], "open.log")
+    config = internet.place / "closed.toml"
+    config.write_text(
+        f'version = 1\n[resolver]\nlisten = ["[{is_closed}]:53"]\nallow = ["::1/128"]\n'
+        f'root_hints = "{internet.hints}"\n[server]\nstate_dir = "{internet.place}/closed"\nworkers = 1\n'
+    )
+    internet.popen([sys.executable, "-m", "quada", "serve", "--config", str(config)], "closed.log")
+    internet.wait_for("localhost", is_open)
+    internet.wait_for("localhost", is_closed)
+    running = agent(other, internet.place, "stranger", ca, "--lab")
+    try:
+        wait_for_agents(internet, ca, "stranger")
+        said = internet.run(
+            sys.executable, "-m", "quada", "doctor", "resolver", "--json", f"--resolver={is_open}",
+            f"--resolver={is_closed}", "--use=native=www.example.net", "--vantage=stranger",
+            "--server", f"https://[{HERE}]:8443", "--ca-file", str(ca),
+            "--token-file", str(internet.place / "admin.token"), timeout_s=60,
+        )  # fmt: skip
+    finally:
+        running.terminate()
+        running.wait(15)
+    found = json.loads(said)["vantages"]["stranger"]
+    assert {(one["code"], one["subject"]): one["verdict"] for one in found} == {
+        ("resolver-open", is_open): "FAIL", ("resolver-open", is_closed): "PASS",
+    }, said  # fmt: skip
+
+
+def acme_check(internet, ca, webroot: Path, *options: str) -> dict:
+    said = internet.run(
+        sys.executable, "-m", "quada", "acme", "check", NAME, "--lab", "--json", "--webroot", str(webroot),
+        "--resolve", f"{NAME}={WEB}", "--server", f"https://[{HERE}]:8443", "--ca-file", str(ca),
+        "--token-file", str(internet.place / "admin.token"), "--vantage=near", "--vantage=far", *options,
+        timeout_s=90,
+    )  # fmt: skip
+    return json.loads(said)
+
+
+def test_agents_are_perspectives_of_a_validation(server) -> None:
+    """Two agents fetch the challenge themselves; one that cannot is told, and refuses a certificate."""
+    internet, other, ca = server
+    webroot = internet.place / "webroot"
+    webroot.mkdir()
+    internet.run("ip", "addr", "add", f"{WEB}/128", "dev", "lo")
+    internet.popen([sys.executable, "-m", "http.server", "80", "--bind", WEB, "--directory", str(webroot)],
+                   "web.log")  # fmt: skip
+    running = [agent(internet.name, internet.place, "near", ca, "--lab"),
+               agent(other, internet.place, "far", ca, "--lab")]  # fmt: skip
+    try:
+        wait_for_agents(internet, ca, "near", "far")
+        told = acme_check(internet, ca, webroot)
+        assert set(told["perspectives"]) == {"near", "far"}
+        said = next(one for one in told["findings"] if one["code"] == "perspectives-differ")
+        assert said["verdict"] == "PASS", told
+        sh("ip", "netns", "exec", other, "ip", "-6", "route", "add", "blackhole", f"{WEB}/128")
+        told = acme_check(internet, ca, webroot)
+        said = next(one for one in told["findings"] if one["code"] == "perspectives-differ")
+        assert said["verdict"] == "WARN"  # one of two may fail
+        assert said["message"].endswith("; far: not"), said
     finally:
         sh("ip", "netns", "exec", other, "ip", "-6", "route", "flush", "type", "blackhole")
         for process in running:

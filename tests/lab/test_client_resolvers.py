@@ -20,6 +20,9 @@ SIXONLY = ("sixonly.net. NS ns0.sixonly.net.\nns0.sixonly.net. AAAA 2001:db8:3::
 NOAAAA = ("noaaaa.net. NS ns0.noaaaa.net.\nns0.noaaaa.net. AAAA 2001:db8:6::53\n", "@ NS ns0\n")
 
 
+MAKES, FILTERS = "2001:db8:5::5", "2001:db8:5::6"
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, internet_with):
     place = tmp_path_factory.mktemp("resolvers")
@@ -49,7 +52,11 @@ def lab(tmp_path_factory, internet_with):
         lab.popen([sys.executable, "-m", "quada", "serve", "--role", "resolver", "--config", str(config)],
                   f"resolver{number}.log")  # fmt: skip
     lab.run("ip", "addr", "add", f"{DEAD}/128", "dev", "lo")
-    for address in (WELL, MASKS, BLIND):
+    double = str(Path(__file__).with_name("resolver_double.py"))
+    for mode, address in (("made", MAKES), ("filter", FILTERS)):
+        lab.run("ip", "addr", "add", f"{address}/128", "dev", "lo")
+        lab.popen([sys.executable, double, mode, address], f"{mode}.log")
+    for address in (WELL, MASKS, BLIND, MAKES, FILTERS):
         lab.wait_for("localhost", address, 53)
     return lab
 
@@ -85,3 +92,27 @@ def test_each_resolver_is_judged_by_what_its_client_sees(lab, tmp_path) -> None:
             ("encrypted-ipv6", "dns.example.net. DoQ")} <= passed, said  # fmt: skip
     again = lab.run(*command, f"--replay={kept}", timeout_s=60)
     assert json.loads(again)["findings"] == found
+
+
+def test_what_dns64_and_filters_do_wrong_is_told_of_each(lab) -> None:
+    names = {"secure": "example.com", "bogus": "www.broken.com", "native": "www.example.com",
+             "signed-four": "v4only.example.com"}  # fmt: skip
+    said = lab.run(
+        sys.executable, "-m", "quada", "doctor", "resolver", "--json",
+        *(f"--resolver={one}" for one in (MAKES, FILTERS)),
+        *(f"--use={purpose}={name}" for purpose, name in names.items()), timeout_s=60,
+    )  # fmt: skip
+    found = json.loads(said)["findings"]
+    told: dict[str, dict[str, str]] = {}
+    for one in found:
+        told.setdefault(one["subject"].split(" ")[0], {})[one["code"]] = one["verdict"]
+    assert {code for code, verdict in told[MAKES].items() if verdict in ("FAIL", "WARN")} == {
+        "dns64-over-native", "dns64-signed", "dns64-reverse",
+    }, said  # fmt: skip
+    assert told[MAKES]["resolver-ede"] == "INFO"
+    assert {code for code, verdict in told[FILTERS].items() if verdict in ("FAIL", "WARN")} == {
+        "resolver-no-aaaa", "dns64-prefix",
+    }, said  # fmt: skip
+    messages = {(one["subject"], one["code"]): one["message"] for one in found}
+    assert messages[FILTERS, "resolver-info"] == "it says of itself: qnamemin, exterr=15-17"
+    assert messages[MAKES, "resolver-info"] == "it has no RESINFO"

@@ -32,7 +32,15 @@ def own(*, six: str = LEAF6) -> str:
 # Every planted zone has one server, and so these two by necessity.
 ALONE = {"ns-ipv6-count", "ns-diversity", "single-point"}
 PLANTED = {
-    "well.net.": (cut("well.net."), own() + "@ A 192.0.2.4\n"),
+    "well.net.": (cut("well.net."), own() + "@ A 192.0.2.4\nal CNAME ns0\n"),
+    "sixzone.net.": (
+        f"sixzone.net. NS ns0.sixzone.net.\nns0.sixzone.net. AAAA {LEAF6}\n",
+        f"@ NS ns0\nns0 AAAA {LEAF6}\n@ A 192.0.2.4\n",
+    ),
+    "onalias.net.": (
+        cut("onalias.net.") + "onalias.net. NS al.well.net.\n",
+        own() + "@ NS al.well.net.\n",
+    ),
     "noglue.net.": (cut("noglue.net.", glue6=""), own()),
     "oldglue.net.": (cut("oldglue.net.", glue6="2001:db8:4::53"), own()),
     "glueonly.net.": (cut("glueonly.net."), own(six="")),
@@ -50,7 +58,9 @@ FAULTS = {
     "noedns.net": {"edns", "aaaa-missing"}, "bigdrop.net": {"large-answers", "aaaa-missing"},
     "noaaaa.net": {"aaaa-dropped", "resolves-ipv6-only"}, "lowered.net": {"case-altered", "aaaa-missing"},
     "decent.net": {"aaaa-missing"}, "bigfrag.net": {"fragments-dropped", "aaaa-missing"},
-    "bigsend.net": {"udp-too-large", "aaaa-missing"},
+    "bigsend.net": {"udp-too-large", "aaaa-missing"}, "bigtcp.net": {"aaaa-missing"},
+    "oldedns.net": {"edns-unknown", "aaaa-missing"}, "slowsix.net": {"server-slow-ipv6", "aaaa-missing"},
+    "lateaaaa.net": {"aaaa-slow", "aaaa-missing"}, "twofaced.net": {"data-differs", "ptr-missing"},
 }  # fmt: skip
 HOSTILE = ("garbage.net", "wrongid.net", "loop.net", "drip.net", "flood.net")
 for _name in (*FAULTS, *HOSTILE):
@@ -83,6 +93,8 @@ EXPECTED = {
     "v4zone.net": {"ns-ipv6-count", "resolves-ipv6-only"},
     "openxfr.net": {"transfer-open", *ALONE},
     "hints.net": {"https-hints", *ALONE},
+    "onalias.net": {"ns-target", "ns-diversity"},
+    "sixzone.net": {"aaaa-missing", *ALONE},
     "onv4zone.net": {"ns-ipv6-count", "resolves-ipv6-only"},
     "ring1.net": {"unresolvable"},
 }
@@ -161,6 +173,42 @@ def test_a_server_that_recurses_for_strangers_is_found(planted, faulty) -> None:
     assert said["message"].endswith("over IPv6 and IPv4")
 
 
+def test_a_server_that_refers_to_the_root_is_found(planted, faulty) -> None:
+    faulty("upward")
+    try:
+        bad, _ = run_doctor(planted, "decent.net")
+    finally:
+        faulty("plain")
+    assert set(bad) == {"upward-referral", "aaaa-missing", *ALONE}
+
+
+def test_a_connection_that_stands_still_at_large_segments_is_found(planted, faulty) -> None:
+    planted.drop(f"ip6 saddr {FAULTY6} tcp sport 53 meta length > 1400")
+    try:
+        bad, told = run_doctor(planted, "bigtcp.net")
+    finally:
+        planted.restore()
+    assert set(bad) == {"tcp-stalls", "aaaa-missing", *ALONE}
+    said = next(one for one in told["findings"] if one["code"] == "tcp-stalls")
+    assert said["message"] == "over TCP a short answer comes, and DNSKEY does not"
+
+
+def test_the_segments_that_a_server_takes_are_told(planted, faulty) -> None:
+    """Loopback takes segments of any size; one that clamps them is as it should be."""
+    _, told = run_doctor(planted, "decent.net")
+    assert verdicts(told, "segment-size") == {"INFO"}
+    faulty("clamped")
+    try:
+        _, told = run_doctor(planted, "decent.net")
+    finally:
+        faulty("plain")
+    assert verdicts(told, "segment-size") == {"PASS"}, told
+
+
+def verdicts(told: dict, code: str) -> set[str]:
+    return {one["verdict"] for one in told["findings"] if one["code"] == code}
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_planted_fault_is_found_and_nothing_else(planted, name: str) -> None:
     bad, told = run_doctor(planted, name)
@@ -185,6 +233,20 @@ def test_servers_dead_over_ipv6_alone_are_an_ipv6_finding(planted) -> None:
     finally:
         planted.restore()
     assert set(bad) == {"ns-ipv6-count", "server-udp-ipv6", "server-tcp-ipv6", "resolves-ipv6-only"}
+
+
+def test_a_server_dead_over_ipv4_alone_is_a_warning(planted) -> None:
+    planted.drop("ip daddr 192.0.2.5")
+    try:
+        bad, _ = run_doctor(planted, "example.com")
+    finally:
+        planted.restore()
+    assert bad == {"server-udp-ipv4": "WARN"}
+
+
+def test_a_zone_without_ipv4_is_a_note(planted) -> None:
+    _, told = run_doctor(planted, "sixzone.net")
+    assert verdicts(told, "resolves-ipv4-only") == {"INFO"}
 
 
 def test_tcp_blocked_over_ipv6_is_told_apart(planted) -> None:

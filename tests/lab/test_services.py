@@ -38,6 +38,10 @@ ZONES = dict((
     planted(3, "unlike.net", more=HOST6 + HOST4 + svcb("dot")),
     planted(4, "badcert.net", more=HOST6 + HOST4 + svcb("doq", rest=f"port=9 ipv4hint={DNS4}"), six=2),
     planted(5, "slow.net"),
+    planted(6, "srvfour.net", more="_imaps._tcp SRV 0 0 993 imap\nimap A 192.0.2.206\n"),
+    planted(7, "srvdead.net", more="_sip._udp SRV 0 0 5060 www.four.net.\n"),
+    planted(8, "https.net", more="@ HTTPS 1 web alpn=h2\nweb A 192.0.2.208\n"),
+    planted(9, "stalehint.net", more="@ HTTPS 1 . ipv6hint=2001:db8:9::99\n"),
 ))  # fmt: skip
 EXPECTED = {
     "good.net": set(),
@@ -45,6 +49,10 @@ EXPECTED = {
     "unlike.net": {"web-differs", "encrypted-certificate"},
     "badcert.net": {"web-certificate", "service-address", "encrypted-dead", "encrypted-hints"},
     "slow.net": {"happy-eyeballs"},
+    "srvfour.net": {"service-aaaa"},
+    "srvdead.net": {"target-ipv6-only"},
+    "https.net": {"service-aaaa"},
+    "stalehint.net": {"https-hints"},
 }
 
 
@@ -54,7 +62,7 @@ def lab(tmp_path_factory, internet_with):
     lab = internet_with(place, ZONES)
     for address in (f"{DNS6}/128", f"{DNS4}/32"):
         lab.run("ip", "addr", "add", address, "dev", "lo")
-    for number in (*range(1, 6), 104):
+    for number in (*range(1, len(ZONES) + 1), 104):
         lab.run("ip", "addr", "add", f"{WEB6.format(number)}/128", "dev", "lo")
         lab.run("ip", "addr", "add", f"{WEB4.format(200 + number)}/32", "dev", "lo")
     now = datetime.datetime.now(datetime.UTC)

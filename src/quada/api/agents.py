@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from quada.api.access import AGENT, Caller, Denied
 from quada.api.operations import NotFound
-from quada.wire.call import CallKind
+from quada.wire.call import PING_OCTETS_MAX, CallKind
 from quada.wire.faults import ReachFault
 
 _POLL_S: Final = 20.0
@@ -43,8 +43,9 @@ class CallBody(BaseModel):
     """One call of a service: connect, shake hands, GET, as far as its kind goes."""
 
     address: str = Field(max_length=64)
-    port: int = Field(ge=1, le=65_535)
+    port: int = Field(ge=0, le=65_535)
     kind: CallKind
+    octets: int = Field(0, ge=0, le=PING_OCTETS_MAX)
     name: str = Field("", max_length=255, pattern=_HOST)
     path: str = Field("/", max_length=255, pattern=_PATH)
     timeout_s: float = Field(4.0, gt=0, le=10)
@@ -77,6 +78,7 @@ class CalledBody(BaseModel):
     status: int = Field(0, ge=0, le=999)
     location: str = Field("", max_length=2_000)
     expires_at: float = 0.0
+    segment_octets: int = Field(0, ge=0, le=65_535)
     body: str = Field("", max_length=40_000, pattern="^([0-9a-f]{2})*$")
 
 

@@ -57,6 +57,9 @@ def check(
         Path | None, typer.Option(help="File with a token of the scope `admin` there.")
     ] = None,
     ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
+    vantage: Annotated[
+        list[str] | None, typer.Option(help="Only this agent of --server. Repeatable.")
+    ] = None,
     lab: Annotated[bool, typer.Option("--lab", help="Reserved addresses are well here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -96,7 +99,7 @@ def check(
             remote = {}
             if server:
                 elsewhere = Elsewhere(server, read_secret(token_file), ca_file)
-                for point in elsewhere.names():
+                for point in elsewhere.chosen(vantage or []):
                     steps_there = http_01(
                         wanted, token, key, mode=Mode.REPLAY, is_reserved=dialled, ports=ports
                     )
@@ -139,6 +142,17 @@ def ca(
             " three or more.",
         ),
     ] = None,
+    server: Annotated[
+        str,
+        typer.Option(help="URL of a quada server: its agents are perspectives too, of http-01."),
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with a token of the scope `admin` there.")
+    ] = None,
+    ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
+    vantage: Annotated[
+        list[str] | None, typer.Option(help="Only this agent of --server. Repeatable.")
+    ] = None,
     http_port: Annotated[int, typer.Option(help="Dial this instead of 80, in a lab.")] = 80,
     https_port: Annotated[int, typer.Option(help="Dial this instead of 443, in a lab.")] = 443,
     lab: Annotated[bool, typer.Option("--lab", help="Reserved addresses are well here.")] = False,
@@ -154,6 +168,10 @@ def ca(
         address = read_address(listen, 14000)
         validating = Validating(resolver, resolve or [])
         remote: dict[str, Performer] = dict(read_perspectives(perspective or [], validating))
+        if server:
+            elsewhere = Elsewhere(server, read_secret(token_file), ca_file)
+            for point in elsewhere.chosen(vantage or []):
+                remote[point] = FromAgent(validating, elsewhere.hands(point))
         serve(
             Rehearsing(
                 address, state_dir, issuer, days, mode, {80: http_port, 443: https_port},

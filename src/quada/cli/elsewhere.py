@@ -48,6 +48,16 @@ class Elsewhere:
         """Give the agents that called in lately."""
         return sorted(one["name"] for one in self._call("GET", "/agents"))
 
+    def chosen(self, only: list[str]) -> list[str]:
+        """Give those agents that are wanted, or all. Raises: ConfigFault where one is away."""
+        found = self.names()
+        away = sorted(set(only) - set(found))
+        if away:
+            raise ConfigFault(
+                f"there is no vantage point {away[0]}", place="--vantage", remedy=", ".join(found)
+            )
+        return only or found
+
     def hands(self, name: str) -> Hands:
         """Give what has an agent perform batches of Asks and of Calls."""
         return Hands(
@@ -102,6 +112,7 @@ def _called(call: Call, data: dict[str, Any]) -> Called:
         call, str(data["stage"]), str(data["why"]), float(data["dial_s"]), float(data["total_s"]),
         str(data["certificate_fault"]), int(data["status"]), str(data["location"]),
         bytes.fromhex(data["body"]), float(data["expires_at"]),
+        int(data.get("segment_octets", 0)),
     )  # fmt: skip
 
 

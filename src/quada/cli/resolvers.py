@@ -56,6 +56,9 @@ def resolver(
         Path | None, typer.Option(help="File with a token of the scope `admin` there.")
     ] = None,
     ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
+    vantage: Annotated[
+        list[str] | None, typer.Option(help="Only from this agent of --server. Repeatable.")
+    ] = None,
     profile: Annotated[
         Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
     ] = None,
@@ -80,7 +83,7 @@ def resolver(
                 elsewhere = Elsewhere(server, read_secret(token_file), ca_file)
                 points = {
                     one: _look(found, asked, port, trust, elsewhere.hands(one), "")
-                    for one in elsewhere.names()
+                    for one in elsewhere.chosen(vantage or [])
                 }
             else:
                 points = {LOCAL: _look(found, asked, port, trust, None, nat64_to)}

@@ -9,12 +9,16 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+import dns.message
 import dns.rcode
 import dns.rdatatype
+import dns.rdtypes.svcbbase as svcb
 
 from quada.doctor.findings import Finding, Verdict, sort_findings
 from quada.doctor.graph import Graph
 from quada.doctor.judge_encrypted import judge_encrypted
+from quada.doctor.judge_keys import judge_keys
+from quada.doctor.judge_reverse import judge_reverse
 from quada.doctor.judge_servers import judge_servers
 from quada.doctor.judge_services import judge_services
 from quada.doctor.judge_sizes import judge_sizes
@@ -23,7 +27,7 @@ from quada.zones.check_address import special_range
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from quada.doctor.observation import Exchange, Observation
+    from quada.doctor.observation import Exchange, Observation, Visit
 
 _BAD: Final = (Verdict.FAIL, Verdict.WARN)
 _SHORT_S: Final = 12 * 3600  # Zonemaster DNSSEC04
@@ -39,11 +43,13 @@ def judge(observation: Observation, *, ignores: frozenset[str] = frozenset()) ->
     fit = fit_families(observation)
     found = [
         *_judge_vantage(observation, fit),
+        *_judge_path(observation),
         *_judge_delegation(observation, fit, ignores),
         *judge_servers(observation, fit),
         *_judge_data(observation, ignores),
-        *_judge_reverse(observation),
+        *judge_reverse(observation, fit),
         *_judge_dnssec(observation),
+        *judge_keys(observation),
         *_judge_graph(observation, fit),
         *judge_sizes(observation, fit),
         *judge_encrypted(observation, fit),
@@ -80,6 +86,30 @@ def _judge_vantage(observation: Observation, fit: set[int]) -> Iterator[Finding]
             f"this machine {word} the root over IPv{family}",
             evidence,
         )
+
+
+def _judge_path(observation: Observation) -> Iterator[Finding]:
+    """Tell whether full packets leave this machine; who answers no pings at all tells nothing."""
+    sizes: dict[int, list[Visit]] = {}
+    for one in observation.visits:
+        if one.service == "path" and one.stage != "refused":
+            sizes.setdefault(one.packet_octets, []).append(one)
+    if len(sizes) != 2:
+        return
+    small, full = (sizes[octets] for octets in sorted(sizes))
+    rows = tuple(
+        f"{one.address}: {one.packet_octets} octets {one.why or f'{one.total_ms} ms'}"
+        for one in (*small, *full)
+    )
+    if not any(not one.stage for one in small):
+        verdict, word = Verdict.UNKNOWN, "no ping was answered"
+    elif any(not one.stage for one in full):
+        verdict, word = Verdict.PASS, "packets of 1500 octets arrive"
+    elif all("too large" in one.why for one in full):
+        verdict, word = Verdict.INFO, "packets of 1500 octets do not fit the path, and it says so"
+    else:
+        verdict, word = Verdict.WARN, "packets of 1280 octets arrive, and of 1500 are lost"
+    yield Finding("vantage-mtu", verdict, observation.vantage, word, rows)
 
 
 def _judge_delegation(
@@ -237,6 +267,10 @@ def _judge_data(observation: Observation, ignores: frozenset[str]) -> Iterator[F
             )
     for one in observation.about("https"):
         answer = one.answer
+        lag = _hint_lag(answer, observation.name, set(six.addresses))
+        if lag:
+            yield Finding("https-hints", Verdict.WARN, observation.name, lag)
+            return
         text = " ".join(str(rrset) for rrset in answer.answer) if answer is not None else ""
         if "ipv4hint" in text and "ipv6hint" not in text:
             yield Finding(
@@ -248,17 +282,16 @@ def _judge_data(observation: Observation, ignores: frozenset[str]) -> Iterator[F
             return
 
 
-def _judge_reverse(observation: Observation) -> Iterator[Finding]:
-    for address, pointers in observation.pointers.items():
-        if not pointers:
-            yield Finding("ptr-missing", Verdict.WARN, address, "it has no PTR record")
-        elif not any(address in observation.confirmed.get(name, ()) for name in pointers):
-            yield Finding(
-                "ptr-unconfirmed",
-                Verdict.WARN,
-                address,
-                f"its PTR {', '.join(pointers)} does not lead back",
-            )
+def _hint_lag(answer: dns.message.Message | None, name: str, own: set[str]) -> str:
+    """Say which hints of a record about the name itself are none of its AAAA (RFC 9460 7.3)."""
+    for rrset in answer.answer if answer is not None else ():
+        for item in rrset:
+            if not isinstance(item, svcb.SVCBBase) or svcb.ParamKey.IPV6HINT not in item.params:
+                continue
+            hints = set(item.params[svcb.ParamKey.IPV6HINT].addresses)
+            if item.target.to_text().lower() in (".", name) and own and not hints <= own:
+                return f"its HTTPS record hints at {', '.join(sorted(hints - own))}, no AAAA of it"
+    return ""
 
 
 def _judge_dnssec(observation: Observation) -> Iterator[Finding]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import dns.edns
 import dns.flags
 import dns.rcode
+import dns.rdatatype
 
 from quada.doctor.findings import Finding, Verdict, sort_findings
 from quada.doctor.judge_encrypted import WORDS, judge_designated
 from quada.doctor.observe_resolvers import PURPOSES, six_of, told_prefixes
+
+_FILTERED: Final = (
+    dns.edns.EDECode.BLOCKED, dns.edns.EDECode.CENSORED, dns.edns.EDECode.FILTERED,
+    dns.edns.EDECode.PROHIBITED,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +38,7 @@ def judge_resolvers(observation: Observation) -> list[Finding]:
         if _is_alive(seen):
             found += [
                 *_judge_validation(address, seen), *_judge_outward(address, seen),
-                *_judge_ddr(observation, address, seen),
+                *_judge_ddr(observation, address, seen), *_judge_filter(address, seen),
             ]  # fmt: skip
     return sort_findings(found)
 
@@ -117,6 +123,34 @@ def _judge_outward(address: str, seen: dict[str, Exchange]) -> Iterator[Finding]
         "resolver-six-outward", Verdict.PASS if is_good else Verdict.FAIL, address,
         f"{one.qname}, {PURPOSES['six-only']}: {one.outcome}",
     )  # fmt: skip
+
+
+def _judge_filter(address: str, seen: dict[str, Exchange]) -> Iterator[Finding]:
+    """AAAA of a name that has some, and what the resolver says of itself."""
+    one = seen.get("native")
+    answer = one.answer if one is not None else None
+    if one is not None and answer is not None and answer.rcode() == dns.rcode.NOERROR:
+        reasons = [
+            dns.edns.EDECode(option.code).name.lower()
+            for option in answer.options
+            if isinstance(option, dns.edns.EDEOption) and option.code in _FILTERED
+        ]
+        if not six_of(one):
+            said = f", and says why: {reasons[0]}" if reasons else ""
+            yield Finding(
+                "resolver-no-aaaa", Verdict.INFO if reasons else Verdict.WARN, address,
+                f"of {one.qname}, which has AAAA, it gives none{said}",
+            )  # fmt: skip
+    info = seen.get("info")
+    told = [
+        text.decode("utf-8", "replace")
+        for rrset in (info.answer.answer if info is not None and info.answer else ())
+        if rrset.rdtype == dns.rdatatype.RESINFO
+        for item in rrset
+        for text in item.strings
+    ]
+    words = f"it says of itself: {', '.join(told)}" if told else "it has no RESINFO"
+    yield Finding("resolver-info", Verdict.INFO, address, words[:500])
 
 
 def _judge_ddr(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import dns.flags
 import dns.rcode
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from quada.doctor.observation import Exchange, Observation
 
 
+_PACED: Final = ("soa-udp", "edns", "ns", "aaaa", "a")
+_SLOW_MS: Final = 100.0
+"""Our choice: RFC 8305 5 has clients wait 50 ms, and a busy machine adds some of its own."""
+_UNMANNERLY: Final = ("case-altered", "upward-referral")
+
+
 def judge_servers(observation: Observation, fit: set[int]) -> Iterator[Finding]:
     """Judge each server by name, comparing its families."""
     by_server: dict[str, list[Exchange]] = {}
@@ -26,6 +32,7 @@ def judge_servers(observation: Observation, fit: set[int]) -> Iterator[Finding]:
         yield from _judge_reach(server, exchanges, fit)
         if 6 in fit:
             yield from _judge_six(server, [one for one in exchanges if one.family == 6])
+            yield from _judge_pace(server, exchanges)
         yield from _judge_manners(server, exchanges)
     yield from _judge_agreement(observation)
 
@@ -122,6 +129,7 @@ def _judge_six(server: str, exchanges: list[Exchange]) -> Iterator[Finding]:
             and large.answer.flags & dns.flags.TC
             and stream is not None
             and not stream.is_good
+            and stream.silence != "timeout"  # `tcp-stalls`, or no TCP at all
         ):
             yield Finding(
                 "large-answers",
@@ -129,11 +137,49 @@ def _judge_six(server: str, exchanges: list[Exchange]) -> Iterator[Finding]:
                 subject,
                 f"truncated over UDP, and over TCP {stream.outcome}",
             )
+        unknown, version = seen.get("edns-unknown"), seen.get("edns-version")
+        if edns is not None and edns.is_good and unknown is not None and version is not None:
+            yield from _judge_unknown(subject, unknown, version)
         six, four = seen.get("aaaa"), seen.get("a")
         if six is not None and four is not None and four.is_good and not six.is_good:
             yield Finding(
                 "aaaa-dropped", Verdict.FAIL, subject, f"A is answered, AAAA is {six.outcome}"
             )
+
+
+def _judge_unknown(subject: str, unknown: Exchange, version: Exchange) -> Iterator[Finding]:
+    """Options and flags to come are ignored, versions to come refused (RFC 6891 6.1.2, 6.1.3)."""
+    words = []
+    if not unknown.is_good:
+        words.append(f"with an option and a flag that nobody knows it says {unknown.outcome}")
+    if version.outcome != "BADVERS":
+        words.append(f"with EDNS version 1 it says {version.outcome}, not BADVERS")
+    if words:
+        yield Finding("edns-unknown", Verdict.WARN, subject, "; ".join(words))
+
+
+def _judge_pace(server: str, exchanges: list[Exchange]) -> Iterator[Finding]:
+    """Compare how long families and types take; the least of several, for single ones vary."""
+    best = {
+        family: min((one.rtt_ms for one in exchanges if one.family == family and one.message
+                     and one.about in _PACED), default=0.0)
+        for family in (6, 4)
+    }  # fmt: skip
+    if best[4] and best[6] > max(3 * best[4], best[4] + _SLOW_MS):
+        yield Finding(
+            "server-slow-ipv6", Verdict.WARN, server,
+            f"it answers in {best[6]:.0f} ms over IPv6, in {best[4]:.0f} ms over IPv4",
+        )  # fmt: skip
+    took: dict[str, dict[str, float]] = {}
+    for one in exchanges:
+        if one.about in ("aaaa", "a") and one.is_good:
+            took.setdefault(one.address, {})[one.about] = one.rtt_ms
+    later = [seen["aaaa"] - seen["a"] for seen in took.values() if len(seen) == 2]
+    if later and min(later) > _SLOW_MS:
+        yield Finding(
+            "aaaa-slow", Verdict.WARN, server,
+            f"AAAA comes {min(later):.0f} ms after A at each of its addresses",
+        )  # fmt: skip
 
 
 def _judge_manners(server: str, exchanges: list[Exchange]) -> Iterator[Finding]:
@@ -148,6 +194,11 @@ def _judge_manners(server: str, exchanges: list[Exchange]) -> Iterator[Finding]:
             )
             if is_open:
                 open_over.setdefault("open-recursion", set()).add(one.family)
+            elif any(
+                rrset.rdtype == dns.rdatatype.NS and len(rrset.name.labels) == 1
+                for rrset in answer.authority
+            ):
+                open_over.setdefault("upward-referral", set()).add(one.family)
         elif one.about == "transfer" and answer.rcode() == dns.rcode.NOERROR and answer.answer:
             open_over.setdefault("transfer-open", set()).add(one.family)
         elif (
@@ -157,11 +208,12 @@ def _judge_manners(server: str, exchanges: list[Exchange]) -> Iterator[Finding]:
             open_over.setdefault("case-altered", set()).add(one.family)
     for code, families in open_over.items():
         over = " and ".join(f"IPv{family}" for family in sorted(families, reverse=True))
-        verdict = Verdict.WARN if code == "case-altered" else Verdict.FAIL
+        verdict = Verdict.WARN if code in _UNMANNERLY else Verdict.FAIL
         word = {
             "open-recursion": "it recurses for strangers",
             "transfer-open": "anybody may transfer the zone",
             "case-altered": "it changes the case of the question",
+            "upward-referral": "it refers to the root for what is not its own",
         }[code]
         yield Finding(code, verdict, server, f"{word} over {over}")
 

@@ -10,7 +10,7 @@ from quada.doctor.findings import Finding, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from quada.doctor.observation import Observation, Visit
+    from quada.doctor.observation import Observation, Service, Visit
 
 ATTEMPT_DELAY_MS: Final = 250.0  # RFC 8305 8
 _ALIKE: Final = 0.9  # Internet.nl: bodies may differ by a tenth
@@ -22,7 +22,8 @@ def judge_services(observation: Observation, fit: set[int]) -> Iterator[Finding]
     """Judge each service by host and port, comparing families."""
     doors: dict[tuple[str, str, int], list[Visit]] = {}
     for one in observation.visits:
-        if one.stage != "refused":  # an agent that may not call says nothing of the service
+        # An agent that may not call says nothing of the service.
+        if one.stage != "refused" and one.service not in ("dns", "path"):
             doors.setdefault((one.service, one.host, one.port), []).append(one)
     for (service, host, port), visits in doors.items():
         subject = f"{host} port {port}"
@@ -37,6 +38,7 @@ def judge_services(observation: Observation, fit: set[int]) -> Iterator[Finding]
             yield Finding("service-ipv6", Verdict.UNKNOWN, subject, "no IPv6 here to reach it over")
         elif six:
             yield from _judge_door(subject, six, four)
+    yield from _judge_targets(observation, fit)
     mail = [one for one in observation.services if one.kind == "mail"]
     if mail:
         has_six = any(":" in address for one in mail for address in one.addresses)
@@ -44,6 +46,27 @@ def judge_services(observation: Observation, fit: set[int]) -> Iterator[Finding]
         yield Finding(
             "mail-ipv6", Verdict.PASS if has_six else Verdict.WARN, observation.name,
             f"{hosts}: {'at least one has' if has_six else 'none has'} AAAA",
+        )  # fmt: skip
+
+
+def _judge_targets(observation: Observation, fit: set[int]) -> Iterator[Finding]:
+    """Hosts that records name elsewhere: with IPv6, and found by who has nothing else."""
+    named: dict[str, list[Service]] = {}
+    for one in observation.services:
+        if one.kind in ("srv", "https") and one.addresses:
+            named.setdefault(one.label, []).append(one)
+        has_six = any(":" in address for address in one.addresses)
+        if has_six and one.ipv6_rcode == "SERVFAIL" and 6 in fit:
+            yield Finding(
+                "target-ipv6-only", Verdict.WARN, one.host,
+                "it has AAAA, and its zone is not reached over IPv6 alone",
+            )  # fmt: skip
+    for label, services in named.items():
+        has_six = any(":" in address for one in services for address in one.addresses)
+        hosts = ", ".join(dict.fromkeys(one.host for one in services))
+        yield Finding(
+            "service-aaaa", Verdict.PASS if has_six else Verdict.WARN, observation.name,
+            f"{label} leads to {hosts}: {'at least one has' if has_six else 'none has'} AAAA",
         )  # fmt: skip
 
 

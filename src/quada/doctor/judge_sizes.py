@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from quada.doctor.observation import Exchange, Observation
 
+SEGMENT_OCTETS: Final = 1_388  # draft-ietf-dnsop-3901bis
 _LARGE_OCTETS: Final = 1_400  # RFC 9715 3.1
 
 
@@ -25,6 +26,8 @@ def judge_sizes(observation: Observation, fit: set[int]) -> Iterator[Finding]:
     answers = {one.address for one in observation.about("large-1232") if one.answer is not None}
     lost_four = {(one.server, one.qtype) for one in sized if one.family == 4 and not one.message}
     whole = {one.address: len(one.message) // 2 for one in observation.about("large-tcp")}
+    yield from _judge_streams(observation)
+    yield from _judge_segments(observation)
     for address in dict.fromkeys(one.address for one in sized if one.family == 6):
         mine = [one for one in sized if one.address == address]
         subject = f"{mine[0].server} {address}"
@@ -49,6 +52,35 @@ def judge_sizes(observation: Observation, fit: set[int]) -> Iterator[Finding]:
                 f"{qtype}{full} arrives where {good} octets are offered, and is lost from"
                 f" {first} on{both}",
                 tuple(_row(one) for one in rows),
+            )  # fmt: skip
+
+
+def _judge_streams(observation: Observation) -> Iterator[Finding]:
+    """A connection that takes a short answer and stands still at a long one (RFC 8201 4)."""
+    good = {one.address for one in observation.about("soa-tcp") if one.is_good}
+    stalled: dict[tuple[str, int], list[Exchange]] = {}
+    for one in observation.about("large-tcp", "text-tcp"):
+        if one.address in good and not one.message and one.silence == "timeout":
+            stalled.setdefault((one.server, one.family), []).append(one)
+    for (server, family), rows in stalled.items():
+        if family == 6:
+            both = ", over IPv4 too" if (server, 4) in stalled else ""
+            yield Finding(
+                "tcp-stalls", Verdict.FAIL, server,
+                f"over TCP a short answer comes, and {' and '.join(one.qtype for one in rows)}"
+                f" does not{both}",
+                tuple(f"{one.address}: {one.qtype} {one.outcome}" for one in rows),
+            )  # fmt: skip
+
+
+def _judge_segments(observation: Observation) -> Iterator[Finding]:
+    """Beyond 1388 octets is the rule on the Internet, and no fault by itself: INFO."""
+    for one in observation.visits:
+        if one.service == "dns" and one.segment_octets:
+            is_large = one.segment_octets > SEGMENT_OCTETS
+            yield Finding(
+                "segment-size", Verdict.INFO if is_large else Verdict.PASS,
+                f"{one.host} {one.address}", f"segments of up to {one.segment_octets} octets",
             )  # fmt: skip
 
 

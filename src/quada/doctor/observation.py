@@ -117,11 +117,19 @@ class Designated:
 
 @dataclass(slots=True)
 class Service:
-    """A service that the domain names: `web` or `mail`, its host, and the host's addresses."""
+    """A service that the domain names: its host, and the host's addresses.
+
+    `kind` is `web`, `mail`, `https` (an HTTPS record that leads elsewhere), `srv`, `encrypted` or
+    `dns`. `label` is what is told of it beside, as `_imaps._tcp`. `ipv6_rcode` is how the host
+    resolves over IPv6 alone, empty where that was not tried.
+    """
 
     kind: str
     host: str
     addresses: list[str] = field(default_factory=list)
+    port: int = 0
+    label: str = ""
+    ipv6_rcode: str = ""
 
 
 @dataclass(slots=True)
@@ -142,6 +150,8 @@ class Visit:
     location: str = ""
     body: str = ""
     expires_at: float = 0.0
+    segment_octets: int = 0
+    packet_octets: int = 0
 
     @property
     def family(self) -> int:
@@ -158,8 +168,9 @@ class Visit:
 class Observation:
     """All that was seen of a domain, or of recursive resolvers.
 
-    `hosts` maps server names to their own zones' addresses; `resolvers` addresses to where they
-    were found, and `asked` purposes to the names that those were asked for.
+    `hosts` maps server names to their own zones' addresses; `covering` addresses to the reverse
+    zones that they are in; `resolvers` addresses to where they were found, and `asked` purposes to
+    the names that those were asked for.
     """
 
     name: str
@@ -173,6 +184,7 @@ class Observation:
     resolved: list[Resolved] = field(default_factory=list)
     pointers: dict[str, list[str]] = field(default_factory=dict)
     confirmed: dict[str, list[str]] = field(default_factory=dict)
+    covering: dict[str, str] = field(default_factory=dict)
     designated: list[Designated] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)

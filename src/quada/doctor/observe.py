@@ -7,7 +7,6 @@ our resolver over IPv6 alone, IPv4 alone and both; the reverse names.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,8 +17,19 @@ import dns.rcode
 import dns.rdatatype
 
 import quada.wire.codes as codes
-from quada.doctor.observation import Cut, Exchange, Observation, offered
+from quada.doctor.cuts import (
+    SERVERS_MAX,
+    apex_in,
+    asked_again,
+    cut_above,
+    cut_in,
+    family_of,
+    v6_first,
+)
+from quada.doctor.observation import Cut, Exchange, Observation
+from quada.doctor.observe_reverse import observe_reverse
 from quada.doctor.observe_services import observe_encrypted, observe_services
+from quada.doctor.observe_sizes import observe_sizes
 from quada.doctor.probe import ASKS_MAX, Prober, Steps, Wanted, read_answer
 from quada.wire.ask import Transport
 
@@ -30,9 +40,6 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 4  # pairs of servers asked before a zone counts as silent
 _DEPTH_MAX: Final = 10
-_SERVERS_MAX: Final = 32
-_ADDRESSES_MAX: Final = 8
-_SIZED_MAX: Final = 8
 _OUTSIDE: Final = "iana.org."
 """A name that no server of the domain is responsible for."""
 
@@ -93,14 +100,14 @@ class Observer:
         self.stage = "asking every server over both families"
         yield from self._servers_of(made)
         self.stage = "finding which message sizes arrive"
-        yield from self._sizes(made)
+        yield from observe_sizes(self._prober, made)
         self.stage = "resolving over each family alone"
         yield from self._resolve_all(made)
         self.stage = "looking at reverse names"
-        yield from self._reverse(made)
+        yield from observe_reverse(self._prober, made, self._follow, self._servers)
         self.stage = "looking for encrypted endpoints and services"
         yield from observe_encrypted(self._prober, made, self._servers(made.zone))
-        yield from observe_services(self._prober, made)
+        yield from observe_services(self._prober, made, self._servers(made.zone))
         made.cuts, made.hosts, made.aliases = self._cuts, self._hosts, self._aliases
         return made
 
@@ -156,7 +163,7 @@ class Observer:
             answer = yield from self._ask_zone(zone, candidate, "NS", depth)
             if answer is None or answer.rcode() == dns.rcode.NXDOMAIN:
                 break
-            cut = _cut_in(answer, candidate, zone)
+            cut = cut_in(answer, candidate, zone)
             if cut is None:
                 self._none.add(candidate)
                 continue
@@ -168,7 +175,7 @@ class Observer:
     def _hosts_of(self, zone: str, depth: int) -> Steps[None]:
         if depth >= _DEPTH_MAX:
             return
-        for server in self._cuts[zone].servers[:_SERVERS_MAX]:
+        for server in self._cuts[zone].servers[:SERVERS_MAX]:
             yield from self._host(server, depth + 1)
 
     def _host(self, server: str, depth: int) -> Steps[None]:
@@ -189,7 +196,7 @@ class Observer:
                     elif rrset.rdtype == dns.rdatatype.from_text(qtype):
                         found += [item.to_text() for item in rrset]
             if is_answered:
-                self._hosts[server] = sorted(set(found), key=_v6_first)
+                self._hosts[server] = sorted(set(found), key=v6_first)
         finally:
             self._under_way.discard(server)
 
@@ -199,8 +206,8 @@ class Observer:
         for server in cut.servers:
             for address in (*cut.glue.get(server, ()), *self._hosts.get(server, ())):
                 found[address] = None
-        usable = [a for a in found if _family(a) in self._families]
-        return sorted(usable, key=_v6_first)
+        usable = [a for a in found if family_of(a) in self._families]
+        return sorted(usable, key=v6_first)
 
     def _ask_zone(
         self, zone: str, qname: str, qtype: str, depth: int
@@ -220,7 +227,7 @@ class Observer:
             self._prober.ask_count += len(asks)
             for outcome in outcomes:
                 answer = read_answer(outcome)
-                again = _again(answer, qname, qtype)
+                again = asked_again(answer, qname, qtype)
                 if again is not None:
                     outcome = (yield [self._prober.compose(outcome.ask.to.address, again)])[0]
                     answer = read_answer(outcome)
@@ -231,13 +238,40 @@ class Observer:
                     return answer
         return None
 
+    def _follow(self, name: str) -> Steps[str]:
+        """Follow referrals towards a name, asking for all of it; gives the zone that it is in.
+
+        Where one server has a zone and the zone above it the cut is not seen: the SOA tells of it.
+        """
+        zone = "."
+        for _ in range(_DEPTH_MAX):
+            answer = yield from self._ask_zone(zone, name, "SOA", 0)
+            if answer is None:
+                break
+            cut = cut_above(answer, name, zone)
+            apex = apex_in(answer)
+            if cut is None and apex != zone and apex.endswith(f".{zone.lstrip('.')}"):
+                told = yield from self._ask_zone(zone, apex, "NS", 0)
+                cut = cut_in(told, apex, zone) if told is not None else None
+            if cut is None:
+                break
+            self._cuts.setdefault(cut.zone, cut)
+            zone = cut.zone
+            yield from self._hosts_of(zone, 0)
+        return zone
+
     def _referrals(self, made: Observation) -> Steps[None]:
         if made.zone == "." or self._given is not None:
             return
         parent = self._cuts[made.zone].parent
-        wanted = Wanted("referral", made.zone, "NS", payload=1232)
+        wanted = (
+            Wanted("referral", made.zone, "NS", payload=1232),
+            Wanted("ds", made.zone, "DS", payload=1232, is_do=True),
+        )
         servers = self._servers(parent)
-        yield from self._probe(made, [(parent, server, a, wanted) for server, a in servers])
+        yield from self._probe(
+            made, [(parent, server, a, one) for server, a in servers for one in wanted]
+        )
 
     def _servers_of(self, made: Observation) -> Steps[None]:
         zone, name = made.zone, made.name
@@ -249,6 +283,11 @@ class Observer:
             Wanted("large-tcp", zone, "DNSKEY", Transport.TCP, 1232, is_do=True),
             Wanted("size-4096", zone, "DNSKEY", payload=4096, is_do=True),
             Wanted("size-4096", zone, "TXT", payload=4096, is_do=True),
+            Wanted("text-tcp", zone, "TXT", Transport.TCP, 1232, is_do=True),
+            Wanted("edns-unknown", zone, "SOA", payload=1232, has_unknown=True),
+            Wanted("edns-version", zone, "SOA", payload=1232, version=1),
+            Wanted("cds", zone, "CDS", payload=1232, is_do=True),
+            Wanted("cdnskey", zone, "CDNSKEY", payload=1232, is_do=True),
             Wanted("ns", zone, "NS", payload=1232),
             Wanted("aaaa", name, "AAAA", payload=1232, is_do=True),
             Wanted("a", name, "A", payload=1232, is_do=True),
@@ -262,41 +301,13 @@ class Observer:
             made, [(zone, server, a, wanted) for server, a in servers for wanted in probes]
         )
 
-    def _sizes(self, made: Observation) -> Steps[None]:
-        """Where an answer is lost that a larger offer allows, find from which offer on.
-
-        Two rounds, each of several sizes at once: the bound is known to 64 octets after two waits.
-        """
-        lost = [
-            one for one in made.about("size-4096") if not one.message and one.silence == "timeout"
-        ][:_SIZED_MAX]
-        bounds = [(1232, 4096)] * len(lost)
-        for count in (6, 6):
-            wanted = []
-            for one, (low, high) in zip(lost, bounds, strict=True):
-                step = max(1, (high - low) // (count + 1))
-                wanted += [
-                    (one.zone, one.server, one.address,
-                     Wanted(f"size-{low + step * at}", one.qname, one.qtype,
-                            payload=low + step * at, is_do=True))
-                    for at in range(1, count + 1)
-                ]  # fmt: skip
-            asked = yield from self._probe(made, wanted)
-            for at in range(len(lost)):
-                mine = asked[at * count : (at + 1) * count]
-                arrived = [offered(seen) for seen in mine if seen.message]
-                dropped = [offered(seen) for seen in mine if not seen.message]
-                low, high = bounds[at]
-                low = max([low, *(size for size in arrived if size < min(dropped, default=high))])
-                bounds[at] = low, min([high, *(size for size in dropped if size > low)])
-
     def _servers(self, zone: str) -> list[tuple[str, str]]:
         """Give a zone's servers with each address, of families this vantage point can tell of."""
         cut = self._cuts[zone]
         out: dict[tuple[str, str], None] = {}
-        for server in cut.servers[:_SERVERS_MAX]:
+        for server in cut.servers[:SERVERS_MAX]:
             for address in (*cut.glue.get(server, ()), *self._hosts.get(server, ())):
-                if _family(address) in self._families:
+                if family_of(address) in self._families:
                     out[server, address] = None
         return list(out)
 
@@ -311,54 +322,7 @@ class Observer:
             if family is None or family in self._families:
                 made.resolved.append((yield from self._prober.resolve(kind, made.name, qtype)))
 
-    def _reverse(self, made: Observation) -> Steps[None]:
-        addresses = [a for one in made.resolved if one.qtype == "AAAA" for a in one.addresses]
-        for address in list(dict.fromkeys(addresses))[:_ADDRESSES_MAX]:
-            reverse = f"{ipaddress.ip_address(address).reverse_pointer}."
-            found = yield from self._prober.resolve("both", reverse, codes.PTR)
-            if found.rcode not in ("NOERROR", "NXDOMAIN"):
-                continue  # the reverse tree does not answer: nothing is known
-            made.pointers[address] = found.addresses
-            for pointer in found.addresses[:3]:
-                back = yield from self._prober.resolve("both", pointer, codes.AAAA)
-                made.confirmed[pointer] = back.addresses
-
-
-def _again(answer: dns.message.Message | None, qname: str, qtype: str) -> Wanted | None:
-    """Say how to ask a server once more: over TCP what was cut, without EDNS who knows none."""
-    if answer is not None and answer.flags & dns.flags.TC:
-        return Wanted("", qname, qtype, Transport.TCP, 1232)
-    if answer is not None and answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
-        return Wanted("", qname, qtype)
-    return None
-
-
-def _cut_in(answer: dns.message.Message, candidate: str, parent: str) -> Cut | None:
-    """Find the delegation in an answer for NS: a referral, or an answer of who serves both."""
-    for section in (answer.answer, answer.authority):
-        for rrset in section:
-            owner = rrset.name.to_text().lower()
-            if rrset.rdtype != dns.rdatatype.NS or owner != candidate:
-                continue
-            servers = sorted(item.target.to_text().lower() for item in rrset)
-            glue: dict[str, list[str]] = {}
-            for extra in answer.additional:
-                host = extra.name.to_text().lower()
-                if host in servers and extra.rdtype in (dns.rdatatype.AAAA, dns.rdatatype.A):
-                    glue.setdefault(host, []).extend(item.to_text() for item in extra)
-            ordered = {host: sorted(found, key=_v6_first) for host, found in glue.items()}
-            return Cut(candidate, parent, servers[:_SERVERS_MAX], ordered)
-    return None
-
 
 def _mixed(name: str) -> str:
     """Write a name in alternating case (draft-vixie-dnsext-dns0x20)."""
     return "".join(c.upper() if at % 2 else c for at, c in enumerate(name))
-
-
-def _family(address: str) -> int:
-    return 6 if ":" in address else 4
-
-
-def _v6_first(address: str) -> tuple[bool, str]:
-    return ":" not in address, address

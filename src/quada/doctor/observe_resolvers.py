@@ -89,6 +89,8 @@ class ResolverObserver:
     def _designated(self, made: Observation, alive: set[str]) -> Steps[None]:
         """Ask the endpoints that a resolver designates (RFC 9462): by name, and by its address."""
         ddr = Wanted("ddr", "_dns.resolver.arpa.", "SVCB", payload=1232, is_rd=True)
+        info = Wanted("info", "resolver.arpa.", "RESINFO", payload=1232, is_rd=True)
+        made.exchanges += yield from self._prober.probe([(".", a, a, info) for a in sorted(alive)])
         asked = yield from self._prober.probe([(".", a, a, ddr) for a in sorted(alive)])
         made.exchanges += asked
         wanted = []

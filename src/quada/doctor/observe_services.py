@@ -10,6 +10,7 @@ import dns.exception
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
+import dns.rdtypes.IN.SRV
 import dns.rdtypes.svcbbase as svcb
 
 import quada.wire.codes as codes
@@ -26,13 +27,24 @@ if TYPE_CHECKING:
     from quada.doctor.probe import Prober, Steps
 
 _HOSTS_MAX: Final = 4
+_ELSEWHERE_MAX: Final = 8
 _ADDRESSES_MAX: Final = 8
 _OPPORTUNISTIC_MAX: Final = 16
 _ALPN: Final = {b"dot": Transport.DOT, b"doq": Transport.DOQ, b"h2": Transport.DOH}
 _PORTS: Final = {Transport.DOT: 853, Transport.DOQ: 853, Transport.DOH: 443}
 _CALLED: Final = {
     "web": ((443, CallKind.HTTPS), (80, CallKind.HTTP)), "mail": ((25, CallKind.SMTP),),
+    "dns": ((53, CallKind.TCP),),
 }  # fmt: skip
+SRV_LABELS: Final = (
+    "_submissions._tcp", "_submission._tcp", "_imaps._tcp", "_imap._tcp", "_pop3s._tcp",
+    "_jmap._tcp", "_caldavs._tcp", "_carddavs._tcp", "_sips._tcp", "_sip._tcp", "_sip._udp",
+    "_xmpp-client._tcp", "_xmpps-client._tcp", "_xmpp-server._tcp", "_ldap._tcp",
+    "_kerberos._udp", "_kerberos._tcp", "_turns._tcp", "_stun._udp", "_matrix-fed._tcp",
+)  # fmt: skip
+"""Services that are looked for: those of RFC 6186 and other RFCs that programs look up by SRV."""
+_ROOTS_PINGED: Final = 3
+_PACKETS: Final = (1_280, 1_500)  # what every IPv6 path takes (RFC 8200 5), and Ethernet's
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.")
 _PATH: Final = re.compile(r"/(?!/)[!-z|~]{0,200}")
 _HARMLESS: Final = frozenset(("documentation",))  # nobody's, but in a lab
@@ -121,8 +133,13 @@ def resolve_host(prober: Prober, host: str) -> Steps[list[str]]:
     return [*six.addresses, *four.addresses]
 
 
-def observe_services(prober: Prober, made: Observation) -> Steps[None]:
+def observe_services(
+    prober: Prober, made: Observation, servers: list[tuple[str, str]]
+) -> Steps[None]:
     """Learn which hosts the domain names as its services. They are called by who drives this."""
+    made.services += [
+        Service("dns", server, [address]) for server, address in servers if ":" in address
+    ]
     own = [a for one in made.resolved if one.families == "both" for a in one.addresses]
     if own:
         made.services.append(Service("web", made.name, own))
@@ -130,8 +147,49 @@ def observe_services(prober: Prober, made: Observation) -> Steps[None]:
     for text in sorted(found.addresses)[:_HOSTS_MAX]:
         host = text.split()[-1].lower()
         if host != ".":  # RFC 7505: takes no mail
-            addresses = yield from resolve_host(prober, host)
-            made.services.append(Service("mail", host, addresses))
+            made.services.append(
+                (yield from _looked_up(prober, made, Service("mail", host, port=25)))
+            )
+    # One server of each family answers for all: a subtree that is delegated is left out.
+    chosen = [*{6 if ":" in a else 4: (s, a) for s, a in reversed(servers)}.values()]
+    made.exchanges += yield from prober.probe(
+        [(made.zone, server, address, Wanted("srv", f"{label}.{made.name}", "SRV", payload=1232))
+         for server, address in chosen for label in SRV_LABELS]
+    )  # fmt: skip
+    for one in named_elsewhere(made):
+        made.services.append((yield from _looked_up(prober, made, one)))
+
+
+def named_elsewhere(made: Observation) -> list[Service]:
+    """Give the hosts that HTTPS and SRV records name in place of the domain itself."""
+    found: dict[tuple[str, str, int], Service] = {}
+    for one in made.about("https", "srv"):
+        answer = one.answer
+        for rrset in answer.answer if answer is not None and one.is_good else ():
+            for item in rrset:
+                if isinstance(item, svcb.SVCBBase):
+                    port = item.params.get(svcb.ParamKey.PORT)
+                    number = port.port if port is not None else 443
+                    label = "its HTTPS record"
+                elif isinstance(item, dns.rdtypes.IN.SRV.SRV):
+                    number, label = item.port, one.qname.removesuffix(f".{made.name}")
+                else:
+                    continue
+                host = item.target.to_text().lower()
+                if host in (".", made.name) or not _HOST.fullmatch(host):
+                    continue
+                kind = "srv" if one.about == "srv" else "https"
+                found[label, host, number] = Service(kind, host, [], number, label)
+    return list(found.values())[:_ELSEWHERE_MAX]
+
+
+def _looked_up(prober: Prober, made: Observation, service: Service) -> Steps[Service]:
+    """Resolve a service's host, over IPv6 alone too where this machine can tell."""
+    service.addresses = yield from resolve_host(prober, service.host)
+    if any(one.families == "ipv6" for one in made.resolved):
+        alone = yield from prober.resolve("ipv6", service.host, codes.AAAA)
+        service.ipv6_rcode = alone.rcode
+    return service
 
 
 def calls_of(made: Observation, ignores: frozenset[str]) -> list[tuple[Service, Call]]:
@@ -146,13 +204,35 @@ def calls_of(made: Observation, ignores: frozenset[str]) -> list[tuple[Service, 
             kind = Service("encrypted", one.target, one.addresses)
             calls += [(kind, (one.port, CallKind.TLS), address) for address in one.addresses]
     for service in made.services:
-        ports = _CALLED[service.kind]
-        calls += [(service, how, a) for a in service.addresses[:_ADDRESSES_MAX] for how in ports]
+        calls += [(service, how, a) for a in service.addresses[:_ADDRESSES_MAX]
+                  for how in _doors(service)]  # fmt: skip
+    roots = [one for one in made.about("vantage") if one.family == 6 and one.is_good]
     return [
-        (service, Call(address, port, kind, service.host.rstrip(".")))
-        for service, (port, kind), address in calls
-        if _HOST.fullmatch(f"{service.host.rstrip('.')}.") and _may_call(address, ignores)
+        *(
+            (service, Call(address, port, kind, _asked_as(service, made.name)))
+            for service, (port, kind), address in calls
+            if _HOST.fullmatch(f"{service.host.rstrip('.')}.") and _may_call(address, ignores)
+        ),
+        *(
+            (Service("path", "."), Call(one.address, 0, CallKind.PING, octets=octets))
+            for one in roots[:_ROOTS_PINGED]
+            for octets in _PACKETS
+            if _may_call(one.address, ignores)
+        ),
     ]
+
+
+def _doors(service: Service) -> tuple[tuple[int, CallKind], ...]:
+    if service.kind == "https":
+        return ((service.port, CallKind.HTTPS),)
+    if service.kind == "srv":
+        return ((service.port, CallKind.TCP),) if service.label.endswith("._tcp") else ()
+    return _CALLED[service.kind]
+
+
+def _asked_as(service: Service, name: str) -> str:
+    """A client asks a target of HTTPS records for the name itself (RFC 9460 9.5)."""
+    return (name if service.kind == "https" else service.host).rstrip(".")
 
 
 def _may_call(address: str, ignores: frozenset[str]) -> bool:
@@ -171,5 +251,6 @@ def note_calls(
                 one.why[:200], round(one.dial_s * 1000, 2), round(one.total_s * 1000, 2),
                 one.certificate_fault[:200], one.status, one.location[:500],
                 one.body[:_TEXT].decode("utf-8", "replace"), one.expires_at,
+                one.segment_octets, call.octets,
             )
         )  # fmt: skip

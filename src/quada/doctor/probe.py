@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
@@ -30,13 +31,18 @@ _UDP_S: Final = 2.0
 _TCP_S: Final = 4.0
 _TLS_S: Final = 4.0
 ASKS_MAX: Final = 3_000  # a whole run; the largest zones of the real DNS need some hundreds
+_UNKNOWN_OPTION: Final = dns.edns.GenericOption(
+    dns.edns.OptionType.make(65_001), b""
+)  # local use: RFC 6891 9
+_UNKNOWN_FLAG: Final = 0x40  # of those that RFC 6891 6.1.4 leaves to come
 _PORTS: Final = {Transport.DOT: 853, Transport.DOH: 443, Transport.DOQ: 853}
 
 
 class Wanted(NamedTuple):
     """One probe: why, and the question.
 
-    `name` is whom an encrypted server must prove to be; `port` 0 is the transport's own.
+    `name` is whom an encrypted server must prove to be; `port` 0 is the transport's own. `version`
+    is that of EDNS; `has_unknown` adds an option and a flag of EDNS that nobody knows.
     """
 
     about: str
@@ -51,6 +57,8 @@ class Wanted(NamedTuple):
     name: str = ""
     port: int = 0
     path: str = "/dns-query"
+    version: int = 0
+    has_unknown: bool = False
 
 
 class Prober:
@@ -142,13 +150,15 @@ class Prober:
         query = dns.message.make_query(
             wanted.qname,
             wanted.qtype,
-            use_edns=0 if wanted.payload else -1,
+            use_edns=wanted.version if wanted.payload else -1,
             want_dnssec=wanted.is_do,
             payload=wanted.payload or None,
             flags=dns.flags.RD * wanted.is_rd
             | dns.flags.CD * wanted.is_cd
             | dns.flags.AD * wanted.is_ad,
         )
+        if wanted.has_unknown:
+            query.use_edns(0, _UNKNOWN_FLAG, wanted.payload, options=[_UNKNOWN_OPTION])
         port = wanted.port or _PORTS.get(wanted.transport, self._port)
         to = Endpoint(address, port, wanted.transport, wanted.name, wanted.path)
         wait_s = {Transport.UDP: self._udp_s, Transport.TCP: _TCP_S}.get(wanted.transport, _TLS_S)

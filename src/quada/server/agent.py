@@ -1,7 +1,7 @@
 """A vantage point: calls a quada server, makes the probes that it is given, and nothing else.
 
 It only calls out. Its own limits hold whatever the server says: DNS queries of one question, and
-calls that connect, shake hands or GET one page, to allowed ports, to addresses that are not
+calls that ping, connect, shake hands or GET one page, to allowed ports, to addresses that are not
 somebody's inner network, so many a second.
 """
 
@@ -20,7 +20,7 @@ import structlog
 from quada import __version__
 from quada.transport.reach import Reach
 from quada.wire.ask import Ask, Endpoint, Reply, Silence, Transport
-from quada.wire.call import Call, CallKind
+from quada.wire.call import PING_OCTETS_MAX, PING_OCTETS_MIN, Call, CallKind
 from quada.wire.faults import ConfigFault, MalformedMessage, PeerFault
 from quada.wire.question import parse_question
 from quada.zones.check_address import special_range
@@ -154,7 +154,7 @@ class Agent:
             "stage": one.stage, "why": one.why[:200], "dial_s": one.dial_s, "total_s": one.total_s,
             "certificate_fault": one.certificate_fault[:200], "status": one.status,
             "location": one.location[:2_000], "body": one.body[:_BODY_OCTETS_MAX].hex(),
-            "expires_at": one.expires_at,
+            "expires_at": one.expires_at, "segment_octets": one.segment_octets,
         }  # fmt: skip
 
     def _read(self, data: dict[str, Any]) -> Ask:
@@ -173,22 +173,26 @@ class Agent:
 
     def _read_call(self, data: dict[str, Any]) -> Call:
         """Read a call, and refuse what this agent does not do. Raises: ValueError and others."""
-        address = self._allowed(data)
+        kind = CallKind(data["kind"])
+        octets = data.get("octets", 0)
+        if kind is CallKind.PING and octets not in range(PING_OCTETS_MIN, PING_OCTETS_MAX + 1):
+            raise ValueError(f"a ping of {octets} octets is not sent")
+        address = self._allowed(data, has_port=kind is not CallKind.PING)
         path = _text(data["path"])
         if path != "/" and not path.startswith("/.well-known/"):
             raise ValueError(f"{path} is not asked for here")
         return Call(
-            address, data["port"], CallKind(data["kind"]), _text(data["name"]),
-            min(10.0, float(data["timeout_s"])), path,
+            address, data["port"], kind, _text(data["name"]),
+            min(10.0, float(data["timeout_s"])), path, octets,
         )  # fmt: skip
 
-    def _allowed(self, data: dict[str, Any]) -> str:
+    def _allowed(self, data: dict[str, Any], *, has_port: bool = True) -> str:
         """Give the address of a probe where this agent may go. Raises: ValueError."""
         address = ipaddress.ip_address(data["address"])
         special = special_range(address.packed)
         if special and not self._wish.is_lab:
             raise ValueError(f"{address} is {special}")
-        if data["port"] not in self._wish.ports:
+        if has_port and data["port"] not in self._wish.ports:
             raise ValueError(f"port {data['port']} is not allowed here")
         return str(address)
 

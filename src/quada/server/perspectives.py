@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from quada.acme.validate import BODY_OCTETS, Failed, Fetch, Fetched, Handshake, Lookup
 from quada.server.validating import Validating, perform_fetch, perform_handshake
 from quada.wire.call import Call, CallKind
-from quada.wire.faults import ConfigFault
+from quada.wire.faults import ConfigFault, PeerFault, ReachFault
 
 if TYPE_CHECKING:
     from quada.acme.validate import Answer, Ask
@@ -42,7 +42,10 @@ class FromAddress:
 
 
 class FromAgent:
-    """Has an agent make the requests of http-01; names are looked up here."""
+    """Has an agent make the requests of http-01; names are looked up here.
+
+    An agent that is away is a perspective that fails, and no end of the validation.
+    """
 
     def __init__(self, lookups: Validating, hands: Hands) -> None:
         self._lookups = lookups
@@ -60,7 +63,10 @@ class FromAgent:
             ask.address, ask.port, CallKind(parts.scheme), parts.netloc,
             min(_CALL_S, ask.timeout_s), target,
         )  # fmt: skip
-        one = (await asyncio.to_thread(self._hands.call, [wanted]))[0]
+        try:
+            one = (await asyncio.to_thread(self._hands.call, [wanted]))[0]
+        except (PeerFault, ReachFault) as fault:
+            return Failed("dial", f"the agent does not answer: {fault}", 0.0)
         if one.stage:
             return Failed(one.stage, one.why, one.total_s)
         return Fetched(one.status, one.location, one.body[: BODY_OCTETS + 1], one.total_s)

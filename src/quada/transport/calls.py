@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 import time
 from typing import Final
 
@@ -12,11 +14,15 @@ import h11
 
 from quada import __version__
 from quada.transport.fetch import HEADER_OCTETS_MAX, exchange
+from quada.transport.ping import ping
 from quada.wire.call import REFUSED, Call, Called, CallKind
 
 _BODY_OCTETS: Final = 16_384
 _GREETING_OCTETS: Final = 1_024
 _AGENT: Final = f"quada-doctor/{__version__}"
+_TIMESTAMPS: Final = 1  # TCPI_OPT_TIMESTAMPS, and tcpi_snd_mss: linux/tcp.h
+_SND_MSS_AT: Final = 16
+_TIMESTAMP_OCTETS: Final = 12  # RFC 7323 appendix A
 _TLS: Final = (CallKind.TLS, CallKind.HTTPS)
 
 
@@ -26,6 +32,8 @@ async def call(wanted: Call, ca_file: str = "") -> Called:
     A certificate that is not believed is told, and the call made again without belief: what the
     service says is wanted all the same. `ca_file` is trusted in place of the system's CAs.
     """
+    if wanted.kind is CallKind.PING:
+        return await ping(wanted)
     made = await _once(wanted, ca_file, believes=True)
     if made.certificate_fault:
         again = await _once(wanted, ca_file, believes=False)
@@ -36,6 +44,7 @@ async def call(wanted: Call, ca_file: str = "") -> Called:
 async def _once(wanted: Call, ca_file: str, *, believes: bool) -> Called:
     began = time.monotonic()
     stage, dial_s, expires_at = "dial", 0.0, 0.0
+    segment_octets = 0
     writer: asyncio.StreamWriter | None = None
 
     def ended(why: str, **more: str) -> Called:
@@ -49,6 +58,7 @@ async def _once(wanted: Call, ca_file: str, *, believes: bool) -> Called:
                 wanted.address, wanted.port, limit=HEADER_OCTETS_MAX
             )
             dial_s = time.monotonic() - began
+            segment_octets = _segment(writer.get_extra_info("socket"))
             if wanted.kind in _TLS:
                 stage = "tls"
                 context = _context(ca_file, believes=believes)
@@ -57,7 +67,10 @@ async def _once(wanted: Call, ca_file: str, *, believes: bool) -> Called:
             stage = "read"
             made = await _talk(wanted, reader, writer)
             total_s = time.monotonic() - began
-            return made._replace(dial_s=dial_s, total_s=total_s, expires_at=expires_at)
+            return made._replace(
+                dial_s=dial_s, total_s=total_s, expires_at=expires_at,
+                segment_octets=segment_octets,
+            )  # fmt: skip
     except TimeoutError:
         return ended(f"nothing within {wanted.timeout_s:.0f} s")
     except ssl.SSLCertVerificationError as error:
@@ -88,6 +101,23 @@ async def _talk(wanted: Call, reader: asyncio.StreamReader, writer: asyncio.Stre
         status = int(digits) if digits.isdecimal() else 0
         return Called(wanted, status=status, body=line[:_GREETING_OCTETS])
     return Called(wanted)
+
+
+def _segment(sock: socket.socket) -> int:
+    """Give the MSS that the other side announced, or the path allows, whichever is less.
+
+    Linux counts the timestamps that each segment carries off: what was announced has them.
+    """
+    info = getattr(socket, "TCP_INFO", None)
+    if info is None:
+        return 0
+    try:
+        told = sock.getsockopt(socket.IPPROTO_TCP, info, 24)
+    except OSError:
+        return 0
+    has_timestamps = bool(told[5] & _TIMESTAMPS)
+    (segment,) = struct.unpack_from("=I", told, _SND_MSS_AT)
+    return min(65_535, int(segment) + (_TIMESTAMP_OCTETS if has_timestamps else 0))
 
 
 def _expiry(writer: asyncio.StreamWriter) -> float:

@@ -12,10 +12,15 @@ from typing import Final, NamedTuple
 REFUSED: Final = "refused"
 """Why a dial failed where the host said that nobody listens: it was let through so far."""
 
+PING_OCTETS_MIN: Final = 64
+PING_OCTETS_MAX: Final = 1_500
+"""What a ping may have: a header and something to know it by, and Ethernet's MTU."""
+
 
 class CallKind(StrEnum):
-    """How far a call goes: each kind does what those before it do."""
+    """How far a call goes: each kind does what those before it do; a ping is by itself."""
 
+    PING = "ping"  # an ICMP or ICMPv6 echo of `octets`, IP header included
     TCP = "tcp"  # connect, and hang up
     SMTP = "smtp"  # and read the greeting
     TLS = "tls"  # and shake hands under a name
@@ -24,7 +29,10 @@ class CallKind(StrEnum):
 
 
 class Call(NamedTuple):
-    """One service at one address. `name` is the host asked for, and whom TLS must prove to be."""
+    """One service at one address. `name` is the host asked for, and whom TLS must prove to be.
+
+    A ping has no port, and is `octets` long as a packet.
+    """
 
     address: str
     port: int
@@ -32,6 +40,7 @@ class Call(NamedTuple):
     name: str = ""
     timeout_s: float = 4.0
     path: str = "/"
+    octets: int = 0
 
     @property
     def family(self) -> int:
@@ -45,7 +54,8 @@ class Called(NamedTuple):
     `stage` is empty where all went well, else where it ended: dial, tls, read, protocol or refused
     (by who should have called). `certificate_fault` says why the certificate is not believed, and
     does not end a call; `expires_at` is when one that is believed ends (Unix seconds, 0 where there
-    is none). `body` is the beginning of what was sent.
+    is none). `body` is the beginning of what was sent. `segment_octets` is the largest TCP segment
+    (MSS) that may be sent there, 0 where that is not known.
     """
 
     call: Call
@@ -58,6 +68,7 @@ class Called(NamedTuple):
     location: str = ""
     body: bytes = b""
     expires_at: float = 0.0
+    segment_octets: int = 0
 
     @property
     def is_open(self) -> bool:

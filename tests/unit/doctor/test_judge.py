@@ -1,7 +1,10 @@
 """Judging: kept observations, damaged ones, and what must stay unknown."""
 
+import base64
+import contextlib
 import json
 
+import dns.exception
 import dns.message
 import dns.rrset
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quada.doctor import Observation, Verdict, judge, read_observation, write_observation
-from quada.doctor.observation import Cut, Exchange, Resolved
+from quada.doctor.observation import Cut, Exchange, Resolved, Visit
 from quada.wire.faults import DataFault
 
 
@@ -121,6 +124,11 @@ def test_what_is_no_observation_is_refused(text: str) -> None:
             "transfer",
             "large-tcp",
             "vantage",
+            "cds",
+            "ds",
+            "reverse-ptr",
+            "srv",
+            "edns-unknown",
         ]
     ),
 )
@@ -161,3 +169,59 @@ def test_where_somebody_else_answers_for_the_root_nothing_fails() -> None:
     assert not {one.code for one in found if one.verdict in ("FAIL", "WARN")}
     said = next(one for one in found if one.code == "vantage-ipv6")
     assert "somebody else" in said.message
+
+
+@given(st.integers(0, 255), st.binary(max_size=80), st.binary(max_size=80))
+@settings(max_examples=200, deadline=None)
+def test_keys_and_signatures_that_are_nonsense_are_judged(
+    algorithm: int, key: bytes, signature: bytes
+) -> None:
+    made = seen(soa("2a00::1", 7))
+    answer = dns.message.make_response(dns.message.make_query("example.", "DNSKEY"))
+    answer.flags |= 0x400
+    texts = {
+        "DNSKEY": f"257 3 {algorithm} {base64.b64encode(key).decode()}",
+        "DS": f"4711 {algorithm} 2 {'AB' * 32}", "CDS": f"4711 {algorithm} 2 {'AB' * 32}",
+        "RRSIG": f"DNSKEY {algorithm} 1 60 20300101000000 19700101000000 4711 example. "
+        + base64.b64encode(signature).decode(),
+    }  # fmt: skip
+    for rdtype, text in texts.items():
+        with contextlib.suppress(dns.exception.DNSException, ValueError):
+            answer.answer.append(dns.rrset.from_text("example.", 60, "IN", rdtype, text))
+    octets = answer.to_wire().hex()
+    for about in ("large-tcp", "ds", "cds", "aaaa"):
+        made.exchanges.append(
+            Exchange("example.", "ns.example.", "2a00::1", "tcp", about, "example.", "DNSKEY", 1.0, octets)
+        )  # fmt: skip
+    judge(made)
+
+
+def test_ping_results_tell_of_this_machine_alone() -> None:
+    def verdict(*seen_octets: tuple[int, str, str]) -> str:
+        made = seen(soa("2a00::1", 7))
+        made.visits = [
+            Visit("path", ".", "2001:500::1", 0, "ping", stage, why, packet_octets=octets)
+            for octets, stage, why in seen_octets
+        ]
+        return next((str(f.verdict) for f in judge(made) if f.code == "vantage-mtu"), "")
+
+    lost = "nothing within 4 s"
+    assert verdict((1280, "", ""), (1500, "", "")) == "PASS"
+    assert verdict((1280, "", ""), (1500, "dial", lost)) == "WARN"
+    assert verdict((1280, "", ""), (1500, "dial", "too large for the path")) == "INFO"
+    assert verdict((1280, "dial", lost), (1500, "dial", lost)) == "UNKNOWN"
+    assert verdict((1280, "refused", "no"), (1500, "refused", "no")) == ""
+
+
+def test_encryption_that_nobody_told_of_is_noted_and_over_ipv4_alone_a_warning() -> None:
+    def told(silence_six: str) -> dict[str, str]:
+        made = seen(soa("2a00::1", 7), soa("198.51.0.1", 7))
+        for address, silence in (("2a00::1", silence_six), ("198.51.0.1", "")):
+            one = soa(address, 7, about="opportunistic")
+            one.transport, one.silence = "dot", silence
+            one.message = "" if silence else one.message
+            made.exchanges.append(one)
+        return {f.code: str(f.verdict) for f in judge(made) if f.code.startswith("encrypted")}
+
+    assert told("") == {"encrypted-offered": "INFO"}
+    assert told("timeout") == {"encrypted-ipv6": "WARN"}

@@ -39,6 +39,10 @@ def test_synthesis_over_a_native_address_is_told() -> None:
     )
 
 
+def test_a_resolver_that_designates_nothing_encrypted_is_noted() -> None:
+    assert codes()["resolver-ddr"] == "INFO"
+
+
 def test_synthesis_for_a_client_that_validates_is_told() -> None:
     assert codes(exchange("signed-four-cd", "a.example.", "AAAA", MADE))["dns64-signed"] == "WARN"
 
