@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -174,11 +175,12 @@ def test_each_vantage_point_gives_its_own_verdict(server) -> None:
 
 def test_a_resolver_that_recurses_for_strangers_is_found_from_an_agent(server) -> None:
     internet, other, ca = server
-    is_open, is_closed = "2001:db8:5::5", "2001:db8:5::7"
+    is_open, is_half, is_closed = (f"2001:db8:5::{n}" for n in (5, 6, 7))
     double = str(Path(__file__).with_name("resolver_double.py"))
-    for address in (is_open, is_closed):
+    for address in (is_open, is_half, is_closed):
         internet.run("ip", "addr", "add", f"{address}/128", "dev", "lo")
-    internet.popen([sys.executable, double, "filter", is_open], "open.log")
+    internet.popen([sys.executable, double, "made", is_open], "open.log")
+    internet.popen([sys.executable, double, "filter", is_half], "half.log")
     config = internet.place / "closed.toml"
     config.write_text(
         f'version = 1\n[resolver]\nlisten = ["[{is_closed}]:53"]\nallow = ["::1/128"]\n'
@@ -186,13 +188,14 @@ def test_a_resolver_that_recurses_for_strangers_is_found_from_an_agent(server) -
     )
     internet.popen([sys.executable, "-m", "quada", "serve", "--config", str(config)], "closed.log")
     internet.wait_for("localhost", is_open)
+    internet.wait_for("localhost", is_half)
     internet.wait_for("localhost", is_closed)
     running = agent(other, internet.place, "stranger", ca, "--lab")
     try:
         wait_for_agents(internet, ca, "stranger")
         said = internet.run(
             sys.executable, "-m", "quada", "doctor", "resolver", "--json", f"--resolver={is_open}",
-            f"--resolver={is_closed}", "--use=native=www.example.net", "--vantage=stranger",
+            f"--resolver={is_half}", f"--resolver={is_closed}", "--use=native=www.example.com", "--vantage=stranger",
             "--server", f"https://[{HERE}]:8443", "--ca-file", str(ca),
             "--token-file", str(internet.place / "admin.token"), timeout_s=60,
         )  # fmt: skip
@@ -201,7 +204,7 @@ def test_a_resolver_that_recurses_for_strangers_is_found_from_an_agent(server) -
         running.wait(15)
     found = json.loads(said)["vantages"]["stranger"]
     assert {(one["code"], one["subject"]): one["verdict"] for one in found} == {
-        ("resolver-open", is_open): "FAIL", ("resolver-open", is_closed): "PASS",
+        ("resolver-open", is_open): "FAIL", ("resolver-open", is_half): "WARN", ("resolver-open", is_closed): "PASS",
     }, said  # fmt: skip
 
 
@@ -215,32 +218,70 @@ def acme_check(internet, ca, webroot: Path, *options: str) -> dict:
     return json.loads(said)
 
 
-def test_agents_are_perspectives_of_a_validation(server) -> None:
-    """Two agents fetch the challenge themselves; one that cannot is told, and refuses a certificate."""
+@pytest.fixture
+def perspectives(server):
+    """A web server inside, and two agents as perspectives of it: one beside it, one elsewhere."""
     internet, other, ca = server
     webroot = internet.place / "webroot"
-    webroot.mkdir()
+    webroot.mkdir(exist_ok=True)
     internet.run("ip", "addr", "add", f"{WEB}/128", "dev", "lo")
-    internet.popen([sys.executable, "-m", "http.server", "80", "--bind", WEB, "--directory", str(webroot)],
-                   "web.log")  # fmt: skip
+    web = internet.popen([sys.executable, "-m", "http.server", "80", "--bind", WEB, "--directory",
+                          str(webroot)], "web.log")  # fmt: skip
     running = [agent(internet.name, internet.place, "near", ca, "--lab"),
                agent(other, internet.place, "far", ca, "--lab")]  # fmt: skip
     try:
         wait_for_agents(internet, ca, "near", "far")
-        told = acme_check(internet, ca, webroot)
-        assert set(told["perspectives"]) == {"near", "far"}
-        said = next(one for one in told["findings"] if one["code"] == "perspectives-differ")
-        assert said["verdict"] == "PASS", told
-        sh("ip", "netns", "exec", other, "ip", "-6", "route", "add", "blackhole", f"{WEB}/128")
-        told = acme_check(internet, ca, webroot)
-        said = next(one for one in told["findings"] if one["code"] == "perspectives-differ")
-        assert said["verdict"] == "WARN"  # one of two may fail
-        assert said["message"].endswith("; far: not"), said
+        yield webroot
     finally:
         sh("ip", "netns", "exec", other, "ip", "-6", "route", "flush", "type", "blackhole")
-        for process in running:
+        for process in (*running, web):
             process.terminate()
             process.wait(15)
+
+
+def test_agents_are_perspectives_of_a_validation(server, perspectives) -> None:
+    internet, other, ca = server
+    told = acme_check(internet, ca, perspectives)
+    assert set(told["perspectives"]) == {"near", "far"}
+    said = next(one for one in told["findings"] if one["code"] == "perspectives-differ")
+    assert said["verdict"] == "PASS", told
+    sh("ip", "netns", "exec", other, "ip", "-6", "route", "add", "blackhole", f"{WEB}/128")
+    told = acme_check(internet, ca, perspectives)
+    said = next(one for one in told["findings"] if one["code"] == "perspectives-differ")
+    assert said["verdict"] == "WARN"  # one of two may fail
+    assert said["message"].endswith("; far: not"), said
+
+
+@pytest.mark.peers
+def test_a_certificate_is_refused_where_the_agent_elsewhere_cannot_fetch(
+    server, perspectives
+) -> None:
+    if shutil.which("lego") is None:
+        pytest.skip("lego is missing")
+    internet, other, ca = server
+    state, log = internet.place / "ca", internet.place / "ca.log"
+    internet.popen(
+        [sys.executable, "-u", "-m", "quada", "acme", "ca", "--listen", "[::1]:14000", "--lab",
+         "--state-dir", str(state), "--resolve", f"{NAME}={WEB}", "--server", f"https://[{HERE}]:8443",
+         "--ca-file", str(ca), "--token-file", str(internet.place / "admin.token"), "--vantage=far"],
+        "ca.log",
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while "rehearsal CA ready" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+    def lego(account: str) -> str:
+        return internet.run(
+            "env", f"LEGO_CA_CERTIFICATES={state / 'root.pem'}", "lego", "--server",
+            "https://[::1]:14000/dir", "--path", str(internet.place / account), "-a", "-m",
+            "a@example.com", "-d", NAME, "--http", "--http.webroot", str(perspectives), "run", timeout_s=60,
+        )  # fmt: skip
+
+    sh("ip", "netns", "exec", other, "ip", "-6", "route", "add", "blackhole", f"{WEB}/128")
+    assert "During secondary validation, from far" in lego("one")
+    sh("ip", "netns", "exec", other, "ip", "-6", "route", "flush", "type", "blackhole")
+    assert "Server responded with a certificate" in lego("two")
 
 
 def test_an_agent_keeps_its_own_limits(server) -> None:

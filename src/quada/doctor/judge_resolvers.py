@@ -220,6 +220,11 @@ def _judge_open(observation: Observation) -> Iterator[Finding]:
             bool(answer.answer) or answer.rcode() == dns.rcode.NXDOMAIN)  # fmt: skip
         if is_open:
             yield Finding("resolver-open", Verdict.FAIL, one.address, "it recurses for strangers")
+        elif answer is not None and answer.flags & dns.flags.RA and not answer.rcode():
+            yield Finding(
+                "resolver-open", Verdict.WARN, one.address,
+                f"it tells strangers that it recurses (RA), and gives no {one.qtype}",
+            )  # fmt: skip
         elif answer is not None or one.silence in ("timeout", "refused"):
             yield Finding("resolver-open", Verdict.PASS, one.address, f"strangers: {_said(one)}")
         else:
