@@ -101,3 +101,34 @@ def test_why_our_resolver_failed_and_whom_it_asked_in_vain_are_counted(
     unanswered = (("family", "6"), ("outcome", "unanswered"), ("source", "quada"),
                   ("transport", "udp"))  # fmt: skip
     assert scrape(port)["quada_upstream_total"][unanswered] >= 1
+
+
+def test_lookups_of_alias_targets_are_timed_and_told_target_by_target(
+    serve, free_port, tmp_path: Path, until
+) -> None:
+    port = free_port()
+    (tmp_path / "zone").write_text(
+        ZONE.format(serial=1) + "".join(f"n{n} 60 ALIAS t{n}.example.net.\n" for n in range(3))
+    )
+    config = tmp_path / "quada.toml"
+    config.write_text(
+        f'version = 1\n[metrics]\nlisten = ["[::1]:{port}"]\n'
+        f'[alias]\nupstream = ["[::1]:{free_port()}"]\n'
+        f'[[zone]]\nname = "example.com"\nfile = "{tmp_path}/zone"\n'
+    )
+    served = serve("--role", "authority", "--config", str(config))
+    for number in range(3):
+        assert not served.udp(f"n{number}.example.com.", "AAAA").answer
+    of_one = (("target", "t0.example.net."),)
+    until(
+        lambda: scrape(port).get("quada_alias_target_failures_total", {}).get(of_one, 0) >= 2,
+        what="both families of a target failed",
+    )
+    found = scrape(port)
+    assert len(found["quada_alias_target_lookups_total"]) == 3
+    assert found["quada_alias_target_stale"][of_one] == 0
+    for family in ("6", "4"):
+        counted = found["quada_alias_lookup_duration_seconds_count"][(("family", family),)]
+        assert counted >= 3
+        top = (("family", family), ("le", "+Inf"))
+        assert found["quada_alias_lookup_duration_seconds_bucket"][top] == counted

@@ -9,8 +9,8 @@ budget, else what was known last (stale), else retried, else empty; never NXDOMA
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FAMILIES: Final = (codes.AAAA, codes.A)  # looked up together, so that the sibling query is warm
 MAX_ADDRESSES: Final = 64  # a family, our choice because 64 AAAA fill what TCP clients expect
+_ENDED_MAX: Final = 10_000
 MAX_CHAIN: Final = 16  # CNAMEs and ALIASes followed, Technitium's precedent
 EDE_STALE: Final = 3  # RFC 8914 4.4
 EDE_NO_REACHABLE_AUTHORITY: Final = 22  # RFC 8914 4.23
@@ -38,7 +39,8 @@ class AliasSettings:
 
     `upstreams` are recursive resolvers, asked in turn. `budget_s` is what a client query may wait
     in all; an attempt that has not answered after `spacing_s` is joined by the next, up to
-    `attempts`, and any may still win. NODATA is kept `nodata_max_s` at most. A failed target is
+    `attempts`, and any may still win, for `attempt_s`: a target that is slower than clients may
+    wait is known a little later. NODATA is kept `nodata_max_s` at most. A failed target is
     left alone for `failure_s`. Addresses may be served `stale_max_s` past their end with TTL
     `stale_ttl_s` (RFC 8767 4 and 5).
     """
@@ -47,6 +49,7 @@ class AliasSettings:
     budget_s: float = 0.5
     attempts: int = 2
     spacing_s: float = 0.2
+    attempt_s: float = 2.0
     failure_s: float = 5.0
     nodata_max_s: int = 60
     stale_max_s: float = 86_400.0
@@ -147,7 +150,9 @@ class View:
         if good is not None and good.expires_at > now:
             return Standing(good, Source.FRESH, self._ttl_s(good.expires_at - now))
         failed = known.failed if known else None
-        has_failed = failed is not None and failed.expires_at > now
+        # While a failed target is looked up again nobody waits for it: it is likely to fail again.
+        grace_s = 2 * self.settings.budget_s
+        has_failed = failed is not None and failed.expires_at + grace_s > now
         if not (is_last or has_failed):
             return None
         if good is not None and now - good.expires_at < self.settings.stale_max_s:
@@ -180,17 +185,42 @@ class _Lookup:
     started_at: float
     made: int = 0
     out: int = 0
+    next_at: float = 0.0
+    is_late: bool = False
     detail: str = ""
 
 
 @dataclass(slots=True)
-class _Target:
-    """What the keeper remembers of a target, so that it can refresh before the end."""
+class _Family:
+    """What the keeper remembers of one family of a target."""
 
     expires_at: float = 0.0
     ttl_s: float = 0.0
-    asked_at: float = 0.0
     failed_until: float = 0.0
+    lookups: int = 0
+    failures: int = 0
+
+    def due_at(self, share: float) -> float:
+        """Give when it is to be looked up again: a share of its life early.
+
+        That is at least a second, for a lookup to end in, and at most half of it.
+        """
+        early_s = min(max(1.0, self.ttl_s * share), self.ttl_s / 2)
+        return max(self.failed_until, self.expires_at - early_s)
+
+
+@dataclass(slots=True)
+class _Target:
+    """What the keeper remembers of a target; `due_at` is the one time it is to be woken for it."""
+
+    aaaa: _Family = field(default_factory=_Family)
+    a: _Family = field(default_factory=_Family)
+    asked_at: float = 0.0
+    due_at: float = 0.0
+
+    def family(self, rdtype: int) -> _Family:
+        """Give what is remembered of AAAA or A."""
+        return self.aaaa if rdtype == codes.AAAA else self.a
 
 
 @dataclass(slots=True)
@@ -216,12 +246,14 @@ class Keeper:
 
     Single-flight: a (target, family) being looked up is never looked up twice. Bounded: at most
     `lookups_max` at a time and `targets_max` remembered; what is over the bound fails at once with
-    words. Give every Outcome to `take`, and call `wake` no later than `next_at`.
+    words. Give every Outcome to `take`, and call `wake` no later than `next_at`. `ended` holds type
+    and milliseconds of lookups that came to an end; take them out.
     """
 
     def __init__(self, settings: AliasSettings) -> None:
         self.settings = settings
         self.counters = Counters()
+        self.ended: deque[tuple[int, float]] = deque(maxlen=_ENDED_MAX)
         self._targets: OrderedDict[bytes, _Target] = OrderedDict()
         self._lookups: dict[tuple[bytes, int], _Lookup] = {}
         self._asks: dict[Ask, _Lookup] = {}
@@ -238,10 +270,7 @@ class Keeper:
         known = self._target(target)
         known.asked_at = now
         turn = Turn([], [])
-        if known.failed_until > now or known.expires_at - self._early_s(known) > now:
-            return turn
-        for rdtype in FAMILIES:
-            self._start(target, rdtype, now, turn)
+        self._start_due(target, known, now, turn)
         return turn
 
     def asked(self, targets: Iterable[bytes], now: float) -> None:
@@ -257,15 +286,30 @@ class Keeper:
         known = self._targets.get(target)
         if known is None:
             return {"target": names.to_text(target), "known": False}
+        families = (known.aaaa, known.a)
         return {
             "target": names.to_text(target),
             "known": True,
-            "expires_in_s": round(known.expires_at - now, 3),
-            "ttl_s": known.ttl_s,
+            "expires_in_s": round(min(one.expires_at for one in families) - now, 3),
+            "ttl_s": min(one.ttl_s for one in families),
             "asked_s_ago": round(now - known.asked_at, 3),
-            "failed_for_s": round(max(0.0, known.failed_until - now), 3),
+            "failed_for_s": round(max(0.0, *(one.failed_until - now for one in families)), 3),
             "under_way": [t for n, t in self._lookups if n == target],
         }
+
+    def standings(self, now: float, *, limit: int) -> list[dict[str, object]]:
+        """Tell of targets, those in trouble first: lookups, failures, families that are stale."""
+        rows = []
+        for target, known in self._targets.items():
+            families = (known.aaaa, known.a)
+            stale = sum(0 < one.expires_at <= now < one.failed_until for one in families)
+            failures = sum(one.failures for one in families)
+            rows.append((-stale, -failures, target, sum(one.lookups for one in families)))
+        return [
+            {"target": names.to_text(target), "lookups": lookups, "failures": -failures,
+             "stale_families": -stale}
+            for stale, failures, target, lookups in heapq.nsmallest(limit, rows)
+        ]  # fmt: skip
 
     def take(self, outcome: Outcome, now: float) -> Turn:
         """Take the outcome of an Ask. A late or unknown one is dropped."""
@@ -293,9 +337,9 @@ class Keeper:
         """Do what is due: further attempts, and refreshing of targets in use."""
         turn = Turn([], [])
         while self._times and self._times[0][0] <= now:
-            _, _, what = heapq.heappop(self._times)
+            at, _, what = heapq.heappop(self._times)
             if isinstance(what, bytes):
-                self._refresh(what, now, turn)
+                self._refresh(what, at, now, turn)
             else:
                 self._overdue(what, now, turn)
         return turn
@@ -308,9 +352,11 @@ class Keeper:
                 self._targets.popitem(last=False)
         return known
 
-    def _early_s(self, known: _Target) -> float:
-        """How long before its end a target is refreshed: a share of its life, at least a second."""
-        return max(1.0, known.ttl_s * self.settings.prefetch_share) if known.ttl_s else 0.0
+    def _start_due(self, target: bytes, known: _Target, now: float, turn: Turn) -> None:
+        """Look up the families that are at their end, or not known, and have not just failed."""
+        for rdtype in FAMILIES:
+            if known.family(rdtype).due_at(self.settings.prefetch_share) <= now:
+                self._start(target, rdtype, now, turn)
 
     def _start(self, target: bytes, rdtype: int, now: float, turn: Turn) -> None:
         if (target, rdtype) in self._lookups:
@@ -322,8 +368,10 @@ class Keeper:
             turn.news.append(self._failed(lookup, now))
             return
         self._lookups[target, rdtype] = lookup
+        self._target(target).family(rdtype).lookups += 1
         self.counters.lookups += 1
         self._attempt(lookup, now, turn)
+        self._at(now + self.settings.budget_s, (target, rdtype))
 
     def _attempt(self, lookup: _Lookup, now: float, turn: Turn) -> None:
         settings = self.settings
@@ -331,29 +379,38 @@ class Keeper:
         lookup.made += 1
         self._counted += 1
         query = compose_query(self._counted & 0xFFFF, lookup.target, lookup.rdtype)
-        ask = Ask(to, query, settings.budget_s)
+        ask = Ask(to, query, max(settings.budget_s, settings.attempt_s))
         lookup.out += 1
         self.counters.attempts += 1
         self._asks[ask] = lookup
         turn.asks.append(ask)
         if lookup.made < settings.attempts:
-            self._at(now + settings.spacing_s, (lookup.target, lookup.rdtype))
+            lookup.next_at = now + settings.spacing_s
+            self._at(lookup.next_at, (lookup.target, lookup.rdtype))
 
     def _overdue(self, key: tuple[bytes, int], now: float, turn: Turn) -> None:
+        """Make the next attempt when it is time, and tell when clients waited long enough."""
         lookup = self._lookups.get(key)
-        if lookup is not None and lookup.made < self.settings.attempts:
+        if lookup is None:
+            return
+        if lookup.made < self.settings.attempts and lookup.next_at <= now:
             self._attempt(lookup, now, turn)
+        if not lookup.is_late and now >= lookup.started_at + self.settings.budget_s:
+            lookup.is_late = True
+            lookup.detail = lookup.detail or "lookup of the target timed out"
+            turn.news.append(self._failed(lookup, now))
 
-    def _refresh(self, target: bytes, now: float, turn: Turn) -> None:
+    def _refresh(self, target: bytes, at: float, now: float, turn: Turn) -> None:
         """Look a target up again if it was asked for during the life of what is known."""
         known = self._targets.get(target)
-        if known is None or now - known.asked_at > max(known.ttl_s, self.settings.failure_s):
+        if known is None or known.due_at != at:
+            return  # forgotten, or to be woken for at another time
+        known.due_at = 0.0
+        life_s = max(known.aaaa.ttl_s, known.a.ttl_s, self.settings.failure_s)
+        if now - known.asked_at > life_s:
             return
-        if known.expires_at - self._early_s(known) > now:
-            return  # it was refreshed meanwhile
         self.counters.prefetches += 1
-        for rdtype in FAMILIES:
-            self._start(target, rdtype, now, turn)
+        self._start_due(target, known, now, turn)
 
     def _judge(self, lookup: _Lookup, message: bytes, to: Endpoint, now: float) -> Expansion | None:
         """Turn a response into an expansion; None where it tells nothing (SERVFAIL, say)."""
@@ -368,7 +425,8 @@ class Keeper:
         addresses, ttl_s = read
         if not addresses:
             ttl_s = min(ttl_s, self.settings.nodata_max_s)
-        ttl_s = max(self.settings.ttl_min_s, min(ttl_s, self.settings.ttl_max_s))
+        # At least a second: a TTL of 0 would be looked up again for every query.
+        ttl_s = max(1, self.settings.ttl_min_s, min(ttl_s, self.settings.ttl_max_s))
         return Expansion(
             lookup.target,
             lookup.rdtype,
@@ -382,22 +440,30 @@ class Keeper:
 
     def _end(self, lookup: _Lookup, expansion: Expansion, now: float, turn: Turn) -> None:
         self._lookups.pop((lookup.target, lookup.rdtype), None)
-        known = self._target(lookup.target)
-        known.failed_until = 0.0
-        known.ttl_s = expansion.expires_at - now
-        # Both families share one clock: the earlier end decides.
-        sibling = known.expires_at if known.expires_at > now else expansion.expires_at
-        known.expires_at = min(sibling, expansion.expires_at)
-        self._at(max(now, known.expires_at - self._early_s(known)), lookup.target)
+        family = self._target(lookup.target).family(lookup.rdtype)
+        family.expires_at, family.ttl_s = expansion.expires_at, expansion.expires_at - now
+        family.failed_until = 0.0
+        self.ended.append((lookup.rdtype, expansion.lookup_ms))
+        self._wake_for(lookup.target, now)
         turn.news.append(expansion)
 
     def _fail(self, lookup: _Lookup, now: float, turn: Turn) -> None:
         self._lookups.pop((lookup.target, lookup.rdtype), None)
         self.counters.failures += 1
-        known = self._target(lookup.target)
-        known.failed_until = now + self.settings.failure_s
-        self._at(known.failed_until, lookup.target)
+        family = self._target(lookup.target).family(lookup.rdtype)
+        family.failures += 1
+        family.failed_until = now + self.settings.failure_s
+        self.ended.append((lookup.rdtype, (now - lookup.started_at) * 1000))
+        self._wake_for(lookup.target, now)
         turn.news.append(self._failed(lookup, now))
+
+    def _wake_for(self, target: bytes, now: float) -> None:
+        """Set the time to refresh a target, once both families have ended."""
+        if any((target, rdtype) in self._lookups for rdtype in FAMILIES):
+            return
+        known, share = self._target(target), self.settings.prefetch_share
+        known.due_at = max(now, min(known.family(rdtype).due_at(share) for rdtype in FAMILIES))
+        self._at(known.due_at, target)
 
     def _failed(self, lookup: _Lookup, now: float) -> Expansion:
         return Expansion(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.authority import Keeper
 from quada.server.deliver import AliasNews
+from quada.telemetry.metrics import Histogram
 from quada.transport.client import Client
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from quada.server.deliver import Delivery
     from quada.wire.ask import Ask, Endpoint
 
+_TARGETS_MAX: Final = 1_000  # our choice: more series than this of one label are their own trouble
+
 
 class Lookups:
     """Drives one Keeper in the supervisor."""
@@ -28,6 +32,7 @@ class Lookups:
         self._keeper = Keeper(settings)
         self._deliver = deliver
         self._client = Client()
+        self._durations = {codes.AAAA: Histogram(), codes.A: Histogram()}
         self._asking: set[asyncio.Task[None]] = set()
         self._is_wanted = asyncio.Event()
 
@@ -67,6 +72,11 @@ class Lookups:
             "failures": counters.failures,
             "prefetches": counters.prefetches,
             "refused": counters.refused,
+            "durations": {
+                family: {"counts": found.counts, "sum_us": found.sum_us}
+                for family, found in zip(("6", "4"), self._durations.values(), strict=True)
+            },
+            "targets": self._keeper.standings(time.time(), limit=_TARGETS_MAX),
         }
 
     def explain(self, target: str) -> dict[str, Any]:
@@ -76,6 +86,9 @@ class Lookups:
     def _follow(self, turn: Turn) -> None:
         if turn.news:
             self._deliver(AliasNews(turn.news))
+        while self._keeper.ended:
+            rdtype, took_ms = self._keeper.ended.popleft()
+            self._durations[rdtype].add(round(took_ms * 1000), 1)
         for ask in turn.asks:
             task = asyncio.create_task(self._ask(ask))
             self._asking.add(task)

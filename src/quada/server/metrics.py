@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector as PrometheusCollector
 from prometheus_client.registry import CollectorRegistry
 
 import quada.server.control as control
-from quada.telemetry.metrics import BUCKETS_S, METRICS, Meter, Metric
+from quada.telemetry.metrics import BUCKETS_S, METRICS, Histogram, Meter, Metric
 from quada.wire.faults import ReachFault
 
 if TYPE_CHECKING:
@@ -73,12 +73,16 @@ class Exposition(PrometheusCollector):
 
     def collect(self) -> Iterator[Family]:
         """Give every metric that there is something of."""
-        told = self._own()
+        told, timed = self._own(), dict(self.meter.histograms)
         if self._status is not None:
             told |= _supervisor(self._status)
+            timed["quada_alias_lookup_duration_seconds"] = {
+                (family,): Histogram(one["counts"], one["sum_us"])
+                for family, one in self._status["alias"]["durations"].items()
+            }
         for metric in METRICS:
             if metric.kind == "histogram":
-                yield self._histogram(metric)
+                yield _histogram(metric, timed.get(metric.name, {}))
                 continue
             values = self.meter.counters.get(metric.name) or told.get(metric.name)
             if values:
@@ -87,13 +91,6 @@ class Exposition(PrometheusCollector):
     def describe(self) -> list[Family]:
         """Say nothing in advance: the registry has no other collector to confuse with."""
         return []
-
-    def _histogram(self, metric: Metric) -> Family:
-        family = HistogramMetricFamily(metric.name, metric.says, labels=metric.labels)
-        for labels, found in self.meter.histograms[metric.name].items():
-            buckets = list(zip(_BOUNDS, accumulate(found.counts), strict=True))
-            family.add_metric(labels, buckets, found.sum_us / 1e6)
-        return family
 
     def _own(self) -> dict[str, dict[tuple[str, ...], float]]:
         """Tell what the collector and the watch know of themselves."""
@@ -142,10 +139,26 @@ def _supervisor(status: dict[str, Any]) -> dict[str, dict[tuple[str, ...], float
         "quada_alias_lookups_total": {(): alias["lookups"]},
         "quada_alias_attempts_total": {(): alias["attempts"]},
         "quada_alias_failures_total": {(): alias["failures"]},
+        **{
+            f"quada_alias_target_{name}": {(one["target"],): one[key] for one in alias["targets"]}
+            for name, key in (
+                ("lookups_total", "lookups"),
+                ("failures_total", "failures"),
+                ("stale", "stale_families"),
+            )
+        },
         "quada_pool_member_healthy": {
             (one["pool"], one["address"]): one["is_healthy"] for one in status["pools"]
         },
     }
+
+
+def _histogram(metric: Metric, values: dict[tuple[str, ...], Histogram]) -> Family:
+    family = HistogramMetricFamily(metric.name, metric.says, labels=metric.labels)
+    for labels, found in values.items():
+        buckets = list(zip(_BOUNDS, accumulate(found.counts), strict=True))
+        family.add_metric(labels, buckets, found.sum_us / 1e6)
+    return family
 
 
 def _plain(metric: Metric, values: dict[tuple[str, ...], Any]) -> Family:

@@ -93,6 +93,14 @@ METRICS: Final = (
     Metric("quada_alias_lookups_total", "counter", (), "Lookups of ALIAS targets."),
     Metric("quada_alias_attempts_total", "counter", (), "Messages of those lookups."),
     Metric("quada_alias_failures_total", "counter", (), "Lookups of ALIAS targets that failed."),
+    Metric("quada_alias_lookup_duration_seconds", "histogram", ("family",),
+           "Time that a lookup of an ALIAS target took, or until it had failed."),
+    Metric("quada_alias_target_lookups_total", "counter", ("target",), "Lookups of one target."),
+    Metric("quada_alias_target_failures_total", "counter", ("target",),
+           "Lookups of one target that failed."),
+    Metric("quada_alias_target_stale", "gauge", ("target",),
+           "Families of a target, 0 to 2, of which only old addresses are left to serve; its mean"
+           " over time is the stale share."),
     Metric("quada_pool_member_healthy", "gauge", ("pool", "address"),
            "1 where a pool's member passes its checks."),
 )  # fmt: skip
@@ -100,7 +108,8 @@ METRICS: Final = (
 LABELS: Final = {
     "role": "authoritative, recursive, unknown",
     "source": f"quada, or the name of a configured log; beyond {_SOURCES_MAX} of them other",
-    "family": "6, 4, unknown: the client's, or for upstream messages the asked server's",
+    "family": "6, 4, unknown: the client's; for upstream messages the asked server's, for lookups"
+    " of ALIAS targets that of the addresses",
     "transport": "udp, tcp, dot, doh, doq, unknown",
     "qtype": "AAAA, A, HTTPS, other, unknown",
     "outcome": "NODATA, " + ", ".join(_OUTCOMES.values()) + ", other; unknown where the source does"
@@ -111,6 +120,7 @@ LABELS: Final = {
     "kind": "a kind of signal",
     "output": "a configured output",
     "zone": "a zone that serves; of more than 1,000 the first by name",
+    "target": "a target of ALIAS records in our zones; of more than 1,000 those in trouble first",
     "pool": "a configured pool",
     "address": "a configured member of it",
 }
@@ -121,9 +131,9 @@ class Histogram:
 
     __slots__ = ("counts", "sum_us")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(_BUCKETS_US) + 1)
-        self.sum_us = 0
+    def __init__(self, counts: Iterable[int] = (), sum_us: int = 0) -> None:
+        self.counts = list(counts) or [0] * (len(_BUCKETS_US) + 1)
+        self.sum_us = sum_us
 
     def add(self, duration_us: int, weight: int) -> None:
         """Count a duration in microseconds."""

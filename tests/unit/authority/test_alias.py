@@ -141,3 +141,25 @@ def test_memory_is_bounded_by_targets_and_lookups() -> None:
     assert len(keeper._lookups) == 4
     assert len(keeper._targets) == 10
     assert len(view._known) <= 20
+
+
+def test_a_target_is_stale_while_its_end_has_passed_and_lookups_fail() -> None:
+    keeper = Keeper(SETTINGS)
+    for ask in keeper.want(TARGET, 100.0).asks:
+        rdtype = "AAAA 2001:db8::1" if asked_type(ask) == V6 else "A 192.0.2.1"
+        keeper.take(reply(ask, f"edge.example.net. 60 {rdtype}"), 100.0)
+    asks = keeper.want(TARGET, 170.0).asks
+    while asks:
+        asks = [
+            further
+            for ask in asks
+            for further in keeper.take(NoReply(ask, Silence.TIMEOUT, 0.5), 170.5).asks
+        ]
+    (told,) = keeper.standings(171.0, limit=10)
+    assert told == {
+        "target": "edge.example.net.",
+        "lookups": 4,
+        "failures": 2,
+        "stale_families": 2,
+    }
+    assert keeper.standings(171.0, limit=0) == []
