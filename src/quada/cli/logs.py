@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import sys
@@ -13,7 +14,7 @@ import typer
 
 from quada.cli.output import FOUND, faults_exit, print_json, printable
 from quada.cli.tail import line
-from quada.store.follow import Follower
+from quada.store.follow import LINE_OCTETS_MAX, Follower
 from quada.telemetry.event import Role
 from quada.telemetry.filter import read_filter
 from quada.telemetry.ingest import FORMATS, detect, make_parser
@@ -331,21 +332,24 @@ def _read_text(
 def _chunks(file: str, *, follow: bool) -> Iterator[list[str]]:
     """Give whole lines, some at a time."""
     if file == "-":
-        for text in sys.stdin:
-            yield [text.rstrip("\n")]
+        is_cut = False
+        while octets := sys.stdin.buffer.readline(LINE_OCTETS_MAX):
+            if not is_cut:  # else the end of a line whose beginning was given already
+                yield [octets.removesuffix(b"\n").decode("utf-8", "backslashreplace")]
+            is_cut = not octets.endswith(b"\n")
         return
-    follower = Follower(Path(file))
-    while True:
-        lines = follower.take()
-        if lines:
-            yield lines
-        elif not follow:
-            rest = follower.rest()
-            if rest:
-                yield rest
-            return
-        else:
-            time.sleep(_PAUSE_S)
+    with contextlib.closing(Follower(Path(file))) as follower:
+        while True:
+            lines = follower.take()
+            if lines:
+                yield lines
+            elif not follow:
+                rest = follower.rest()
+                if rest:
+                    yield rest
+                return
+            else:
+                time.sleep(_PAUSE_S)
 
 
 def _read_dnstap(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _CHUNK_OCTETS: Final = 1 << 20
 _MARK_OCTETS: Final = 256  # our choice: two or three lines, with their times
-_LINE_OCTETS_MAX: Final = 65_536  # our choice: a longer line is no log line, and is cut
+LINE_OCTETS_MAX: Final = 65_536  # our choice: a longer line is no log line, and is cut
 
 
 class Position(NamedTuple):
@@ -64,7 +64,7 @@ class Follower:
         while octets := self._file.read(_CHUNK_OCTETS):
             lines = self._cut(octets)
             if lines:  # else all of it was inside one line
-                return [one[:_LINE_OCTETS_MAX].decode("utf-8", "backslashreplace") for one in lines]
+                return [one[:LINE_OCTETS_MAX].decode("utf-8", "backslashreplace") for one in lines]
         self._look_for_successor()
         return []
 
@@ -76,9 +76,9 @@ class Follower:
             # The end of a line whose beginning was given already.
             lines.pop(0)
             self._is_cut = False
-        if len(self._rest) > _LINE_OCTETS_MAX:
+        if len(self._rest) > LINE_OCTETS_MAX:
             if not self._is_cut:
-                lines.append(self._rest[:_LINE_OCTETS_MAX])
+                lines.append(self._rest[:LINE_OCTETS_MAX])
                 self.cut_count += 1
             self._rest, self._is_cut = b"", True
         return lines

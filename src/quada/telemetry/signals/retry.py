@@ -204,12 +204,10 @@ class Retries:
             if len(again) < _COUNT_MIN or len(again) < _RATE_MIN * len(tried) or not _many(again):
                 continue
             if tried4 >= _COUNT_MIN * 2:
-                is_odd = fisher(len(again), len(tried), again4, tried4) < _P_MAX and len(
-                    again
-                ) * tried4 >= _RISK_MIN * again4 * len(tried)
+                is_odd = fisher(len(again), len(tried), again4, tried4) < _P_MAX
             else:
                 is_odd = _is_unusual(len(again), len(tried), usual, count)
-            if is_odd:
+            if is_odd and len(again) * tried4 >= _RISK_MIN * again4 * len(tried):
                 signal = Signal(
                     KIND, f"{self._role}/transport", State.OPEN, at * 60,
                     f"{len(again)} of {len(tried)} questions over IPv6 UDP were repeated over a"
