@@ -4,7 +4,7 @@
 set -eu
 packages="bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-module-dnstap nsd ldnsutils dnsperf iproute2 unbound
 pdns-server pdns-backend-bind pdns-recursor knot-resolver chromium dnsmasq-base radvd kea-dhcp6-server
-certbot lego pebble clickhouse-server softhsm2 systemd"
+certbot lego pebble clickhouse-server softhsm2 systemd fstrm-bin"
 
 missing=""
 for package in $packages; do
@@ -31,6 +31,8 @@ build_clients() {
     build lego-present go build -C "$(dirname "$0")/lego" -o "$built/lego-present" .
     # A release, not the newest one: that wants a Go newer than most machines have.
     build external-dns go install sigs.k8s.io/external-dns@v0.18.0
+    # OpenTelemetry's Collector, of the parts that the tests need.
+    build otel-collector go build -C "$(dirname "$0")/otel" -o "$built/otel-collector" .
     # A DoQ server that is not ours.
     build coredns go install github.com/coredns/coredns@v1.11.3
 }

@@ -44,6 +44,7 @@ _BACKOFF_S: Final = 1.0
 _BACKOFF_MAX_S: Final = 60.0
 _SEND_S: Final = 10.0
 _END_S: Final = 2.0
+_FINISH_S: Final = 1.0
 _ACCEPT, _START, _STOP, _READY = 1, 2, 3, 4  # control frames of Frame Streams
 _CONTROL_MAX: Final = 512
 _RETRIED: Final = (429, 502, 503, 504)  # OTLP specification, "Retryable Response Codes"
@@ -232,12 +233,18 @@ class Dnstap(Stream):
         return b"".join(frame(octets) for octets in whole)
 
     async def close(self) -> None:
-        """STOP, and hang up."""
-        if self._writer is not None and not self._writer.is_closing():
-            with contextlib.suppress(OSError):
+        """STOP, wait for their FINISH, and hang up."""
+        try:
+            if self._writer is not None and not self._writer.is_closing():
                 self._writer.write(control(_STOP))
-                await asyncio.wait_for(self._writer.drain(), 1)
-        await super().close()
+                async with asyncio.timeout(_FINISH_S):
+                    await self._writer.drain()
+                    # Who hangs up before FINISH breaks the pipe that it comes through.
+                    await self._reader.read(_CONTROL_MAX)
+        except OSError:  # TimeoutError is one
+            pass
+        finally:
+            await super().close()
 
 
 class Otlp(Output):
