@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
+import bench.dashboard as dashboard
 import httpx
 import pytest
 
+from quada.console.figures import figure_of
 from quada.server.looking import read_logged
 from quada.store.clickhouse import ClickHouseStore, Place, filled
 from quada.store.events import Policy
 from quada.store.queue import QueuedStore
 from quada.store.seam import ask, open_events, open_history, settle_place, settled_clients
+from quada.store.spans import read_span
 from quada.telemetry.event import Cause, Event, Kind, Provenance, Role, Validation
 from quada.telemetry.filter import read_terms
 from quada.wire.ask import Transport
@@ -129,6 +133,81 @@ def test_the_same_questions_get_the_same_answers(tmp_path: Path, place: Place) -
         mine, theirs = (ask(directory, question)[1] for directory in (files, elsewhere))
         assert nulls_last(mine) == nulls_last(theirs), question
         assert len(mine) > 0
+
+
+def both(tmp_path: Path, place: Place) -> tuple[Path, Path]:
+    """The same events in files and in ClickHouse, of our own servers, over three minutes."""
+    made = (tmp_path / "files", tmp_path / "clickhouse")
+    for directory, where in zip(made, (None, place), strict=True):
+        settle_place(directory, where)
+        store = open_events(directory, Policy())
+        store.put(
+            [
+                event(source="quada", at_ns=(NOW + at) * 10**9, qtype=28 if at % 3 else 1,
+                      rcode=2 if at % 7 == 0 else 0, client=f"2001:db8:{at % 5}::9" if at % 4 else "192.0.2.9",
+                      transport=Transport.TCP if at % 6 == 0 else Transport.UDP, duration_us=100 + at,
+                      kind=Kind.UPSTREAM if at % 9 == 0 else Kind.QUERY,
+                      cause=Cause.REACHABILITY if at % 18 == 0 else Cause.NONE)
+                for at in range(170)
+            ],
+            {}, NOW,
+        )  # fmt: skip
+    return made
+
+
+def test_the_consoles_dashboard_shows_the_same_from_either(tmp_path: Path, place: Place) -> None:
+    start = NOW // 60 * 60
+    files, elsewhere = (read_span(one, start, 60, 4) for one in both(tmp_path, place))
+    assert len(files.counts) > 10
+    assert nulls_last(elsewhere.counts) == nulls_last(files.counts)
+    assert sorted(elsewhere.prefixes) == sorted(files.prefixes)
+    figures = [figure_of(one, Role.RECURSIVE, 4) for one in (files, elsewhere)]
+    assert figures[0].query_count > 100
+    assert figures[0].mix == figures[1].mix
+    assert figures[0].fell == figures[1].fell
+
+
+@pytest.mark.parametrize("name", dashboard.QUESTIONS)
+def test_a_dashboards_questions_get_the_same_answers(
+    tmp_path: Path, place: Place, name: str
+) -> None:
+    files, elsewhere = both(tmp_path, place)
+    hour = ("date_trunc('hour', minute)", "toStartOfHour(minute)")
+    mine, theirs = (
+        ask(directory, dashboard.QUESTIONS[name].format(hour=word))[1]
+        for directory, word in zip((files, elsewhere), hour, strict=True)
+    )
+    assert len(mine) > 1
+
+    def plain(rows: list[tuple[object, ...]]) -> list[tuple[str, ...]]:
+        return sorted(
+            tuple(
+                f"{float(c):.9f}" if isinstance(c, (int, float, Decimal)) else str(c) for c in row
+            )
+            for row in rows
+        )
+
+    assert plain(mine) == plain(theirs)
+
+
+def test_many_servers_events_are_asked_in_one_question(tmp_path: Path, server: str) -> None:
+    """Each has a database of its own, which ClickHouse joins."""
+    for number in (1, 2):
+        directory = tmp_path / f"node{number}"
+        settle_place(directory, Place(f"{server}/node{number}", "quada", "s3"))
+        open_events(directory, Policy()).put(
+            [event(rcode=n % 2 * 2) for n in range(number * 10)], {}, NOW
+        )
+    _, rows = ask(
+        tmp_path / "node1",
+        "SELECT node, qtype, rcode, count(*) FROM (SELECT 'one' AS node, qtype, rcode FROM node1.events"
+        " UNION ALL SELECT 'two' AS node, qtype, rcode FROM node2.events)"
+        " GROUP BY node, qtype, rcode ORDER BY node, rcode",
+    )
+    assert rows == [
+        ("one", "AAAA", "NOERROR", 5), ("one", "AAAA", "SERVFAIL", 5),
+        ("two", "AAAA", "NOERROR", 10), ("two", "AAAA", "SERVFAIL", 10),
+    ]  # fmt: skip
 
 
 def test_events_come_back_whole_narrowed_and_fresh(tmp_path: Path, place: Place) -> None:

@@ -114,6 +114,11 @@ def ask(
     return ClickHouseStore(history, place, files.Policy()).ask(sql, values, rows_max=rows_max)
 
 
+def seconds_of(history: Path, column: str) -> str:
+    """Give SQL for the seconds of the Unix epoch of a column of times, as that store has it."""
+    return f"toUnixTimestamp({column})" if _place(history) is not None else f"epoch({column})"
+
+
 def _place(history: Path) -> Place | None:
     try:
         return Place(**json.loads((history / _POINTER).read_text(encoding="utf-8")))

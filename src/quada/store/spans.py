@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from quada.store.events import ask
+from quada.store.seam import ask, seconds_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,21 +47,23 @@ def read_span(directory: Path, start_s: int, slice_s: int, slice_count: int) -> 
     """Read a span. Raises: ReachFault where no events are kept."""
     end_s = start_s + slice_s * slice_count
     bounds = [start_s, end_s]
+    at = seconds_of(directory, "minute")
+    keys = "kind, qtype, outcome, family, transport, cause"
     _, rows = ask(
         directory,
-        "SELECT role, CAST(floor((epoch(minute) - ?) / ?) AS INTEGER), kind, qtype, outcome,"
-        " family, transport, cause, CAST(sum(count) AS BIGINT), CAST(sum(timed_count) AS BIGINT),"
-        " CAST(sum(duration_us) AS BIGINT) FROM rollups"
-        " WHERE epoch(minute) >= ? AND epoch(minute) < ? AND source = ? AND role IS NOT NULL"
-        " GROUP BY ALL",
+        f"SELECT role, floor(({at} - ?) / ?) AS slice, {keys}, sum(count), sum(timed_count),"
+        f" sum(duration_us) FROM rollups WHERE {at} >= ? AND {at} < ? AND source = ?"
+        f" AND role IS NOT NULL GROUP BY role, slice, {keys}",
         [start_s, slice_s, *bounds, OWN],
         rows_max=_ROWS_MAX,
     )
     _, prefixes = ask(
         directory,
-        "SELECT role, prefix, CAST(sum(count) AS BIGINT) FROM clients"
-        " WHERE epoch(minute) >= ? AND epoch(minute) < ? AND source = ? AND role IS NOT NULL"
-        " GROUP BY ALL ORDER BY 3 DESC LIMIT ?",
+        f"SELECT role, prefix, sum(count) AS asked FROM clients WHERE {at} >= ? AND {at} < ?"
+        " AND source = ? AND role IS NOT NULL GROUP BY role, prefix ORDER BY asked DESC LIMIT ?",
         [*bounds, OWN, _PREFIXES],
     )
-    return Span(start_s, slice_s, [Count(*row) for row in rows], [(*row,) for row in prefixes])
+    counts = [
+        Count(row[0], int(row[1]), *row[2:8], *(int(one or 0) for one in row[8:])) for row in rows
+    ]
+    return Span(start_s, slice_s, counts, [(role, of, int(asked)) for role, of, asked in prefixes])
