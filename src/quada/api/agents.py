@@ -181,9 +181,8 @@ class Desk:
                 known.pop(number, None)
 
 
-def make_router(caller_of: Callable[..., Caller]) -> APIRouter:
+def make_router(caller_of: Callable[..., Caller], desk: Desk) -> APIRouter:
     """Make the routes of agents, and of who asks them."""
-    desk = Desk()
     router = APIRouter(prefix="/quada/v1", tags=["agents"])
     Who = Annotated[Caller, Depends(caller_of)]
 

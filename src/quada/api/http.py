@@ -153,7 +153,8 @@ def make_app(operations: Operations, state_dir: Path, *, requests_per_hour: int)
         own.make_router(operations, gate, app.state.runs), responses=problem.RESPONSES
     )
     app.include_router(dnssec.make_router(operations, gate, app.state.keys))
-    app.include_router(agents.make_router(gate), responses=problem.RESPONSES)
+    app.state.desk = agents.Desk()
+    app.include_router(agents.make_router(gate, app.state.desk), responses=problem.RESPONSES)
     app.include_router(problem.make_router())
     for kind in (Fault, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, problem.show)

@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 class MemberView(NamedTuple):
-    """One member. Times are seconds of the Unix epoch; 0 is never."""
+    """One member. Times are seconds of the Unix epoch; 0 is never.
+
+    `is_known` is False while too few vantage points can tell: `is_healthy` is then what it was.
+    `vantage` is what each of them says.
+    """
 
     address: str
     type: str
@@ -21,6 +25,8 @@ class MemberView(NamedTuple):
     checked_at: float
     took_ms: float
     detail: str
+    is_known: bool
+    vantage: list[dict[str, Any]]
 
 
 class PoolView(NamedTuple):
@@ -31,6 +37,7 @@ class PoolView(NamedTuple):
     probe: str
     answers: int
     ttl_s: int
+    agree: int
     down: tuple[str, ...]
     members: tuple[MemberView, ...]
 
@@ -52,7 +59,7 @@ def read_pools(rows: Iterable[dict[str, Any]]) -> list[PoolView]:
     return [
         PoolView(
             name, settings[name]["policy"], settings[name]["probe"], settings[name]["answers"],
-            settings[name]["ttl_s"], _down(found), tuple(found),
+            settings[name]["ttl_s"], settings[name]["agree"], _down(found), tuple(found),
         )
         for name, found in members.items()
     ]  # fmt: skip

@@ -18,6 +18,9 @@ from quada.wire.faults import ConfigFault
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+HERE: Final = "local"
+"""The vantage point that this server is."""
+LATE_CHECKS: Final = 3  # our choice: who has missed so many checks cannot tell any more
 MAX_MEMBERS: Final = 256  # our choice because a larger RRset does not fit in a message anyway
 
 
@@ -82,7 +85,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """A named set of members with one check and one policy. TTL of answers is at most `ttl_s`."""
+    """A named set of members with one check and one policy. TTL of answers is at most `ttl_s`.
+
+    `vantage` names who checks: `HERE`, and agents. A member is out when `agree` of them say so.
+    """
 
     name: str
     members: tuple[Member, ...]
@@ -90,8 +96,21 @@ class Pool:
     policy: Policy = Policy.ALL
     answer_count: int = 1
     ttl_s: int = 30
+    vantage: tuple[str, ...] = (HERE,)
+    agree: int = 1
 
     def __post_init__(self) -> None:
+        if len(set(self.vantage)) != len(self.vantage) or not self.vantage:
+            raise ConfigFault(
+                f"pool {self.name} wants each vantage point once, and one at least",
+                place=f"pools.{self.name}.vantage",
+            )
+        if not 0 < self.agree <= len(self.vantage):
+            raise ConfigFault(
+                f"{self.agree} of {len(self.vantage)} vantage points cannot agree",
+                place=f"pools.{self.name}.agree",
+                remedy=f"give between 1 and {len(self.vantage)}",
+            )
         if not 0 < len(self.members) <= MAX_MEMBERS:
             raise ConfigFault(
                 f"pool {self.name} has {len(self.members)} members",
@@ -116,13 +135,17 @@ class Pool:
 
 
 class Result(NamedTuple):
-    """How one check of one member went; `detail` in words for people."""
+    """How one check of one member went from a vantage point; `detail` in words for people.
+
+    `is_good` is None where the vantage point cannot tell.
+    """
 
     pool: str
     address: str
-    is_good: bool
+    is_good: bool | None
     took_ms: float
     detail: str = ""
+    vantage: str = HERE
 
 
 class Turned(NamedTuple):
@@ -137,15 +160,46 @@ class Turned(NamedTuple):
 
 
 @dataclass(slots=True)
-class Health:
-    """What is known of one member; a new one counts as healthy until checks say otherwise."""
+class Sight:
+    """What one vantage point says of one member; `is_good` is None while it cannot tell."""
 
-    is_healthy: bool = True
-    in_a_row: int = 0  # results that contradict the present state
-    since: float = 0.0
+    is_good: bool | None = None
+    leans_good: bool = True
+    in_a_row: int = 0  # results that lean to one side, and have not turned it yet
     checked_at: float = 0.0
     took_ms: float = 0.0
     detail: str = "not checked yet"
+
+    def take(self, result: Result, check: Check, now: float) -> None:
+        """Take a check's result: enough in a row turn it (hysteresis)."""
+        self.checked_at, self.took_ms, self.detail = now, result.took_ms, result.detail
+        is_good = result.is_good
+        if is_good is None or is_good == self.is_good:
+            self.is_good, self.in_a_row = is_good, 0
+            return
+        self.in_a_row = self.in_a_row + 1 if is_good == self.leans_good else 1
+        self.leans_good = is_good
+        if self.in_a_row >= (check.rise if is_good else check.fall):
+            self.is_good, self.in_a_row = is_good, 0
+
+    def fade(self, check: Check, now: float) -> None:
+        """Say nothing any more where nothing was heard for some checks."""
+        if self.checked_at + LATE_CHECKS * (check.interval_s + check.timeout_s) < now:
+            self.is_good, self.in_a_row = None, 0
+
+
+@dataclass(slots=True)
+class Health:
+    """What is known of one member; a new one counts as healthy until checks say otherwise.
+
+    `is_known` is False while too few vantage points can tell: then it stays what it was.
+    """
+
+    is_healthy: bool = True
+    is_known: bool = False
+    since: float = 0.0
+    sights: dict[str, Sight] = field(default_factory=dict)
+    last: Sight = field(default_factory=Sight)
 
 
 @dataclass(slots=True)
@@ -167,29 +221,46 @@ class PoolState:
         return PoolState(pool, kept, self.version + 1)
 
     def take(self, result: Result, now: float) -> Turned | None:
-        """Take a check's result; gives the event if the member changed sides (hysteresis)."""
+        """Take a check's result; gives the event if the member changed sides."""
         health = self.health.get(result.address)
-        if health is None:
+        if health is None or result.vantage not in self.pool.vantage:
             return None
-        health.checked_at, health.took_ms, health.detail = now, result.took_ms, result.detail
-        if result.is_good == health.is_healthy:
-            health.in_a_row = 0
+        sight = health.last = health.sights.setdefault(result.vantage, Sight())
+        sight.take(result, self.pool.check, now)
+        is_healthy = self._agreed(health, now)
+        health.is_known = is_healthy is not None
+        if is_healthy is None or is_healthy == health.is_healthy:
             return None
-        health.in_a_row += 1
-        needed = self.pool.check.rise if result.is_good else self.pool.check.fall
-        if health.in_a_row < needed:
-            return None
-        health.is_healthy, health.in_a_row, health.since = result.is_good, 0, now
+        health.is_healthy, health.since = is_healthy, now
         self.version += 1
         rdtype = codes.AAAA if ":" in result.address else codes.A
         return Turned(
             self.pool.name,
             result.address,
-            result.is_good,
+            is_healthy,
             now,
-            result.detail,
+            self.reason(result.address),
             not any(self.health[m.address].is_healthy for m in self.of_family(rdtype)),
         )
+
+    def _agreed(self, health: Health, now: float) -> bool | None:
+        """Tell whether a member is in, whatever the silent would say; None where that decides."""
+        said = {}
+        for name, sight in health.sights.items():
+            sight.fade(self.pool.check, now)
+            said[name] = sight.is_good
+        bad = sum(one is False for one in said.values())
+        good = sum(one is True for one in said.values())
+        if bad >= self.pool.agree:
+            return False
+        return True if good > len(self.pool.vantage) - self.pool.agree else None
+
+    def reason(self, address: str) -> str:
+        """Say what was seen of a member, with names where several look."""
+        health = self.health[address]
+        if self.pool.vantage == (HERE,):
+            return health.last.detail
+        return "; ".join(f"{name}: {one.detail}" for name, one in sorted(health.sights.items()))
 
     def of_family(self, rdtype: int) -> list[Member]:
         """Give the members of AAAA or A, in the order configured."""

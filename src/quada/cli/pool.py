@@ -41,6 +41,7 @@ def status(
             for pool in pools:
                 for one in pool.members:
                     word = "healthy" if one.is_healthy else "OUT"
+                    word += "" if one.is_known else " (now UNKNOWN)"
                     since = f" for {time.time() - one.since:.0f} s" if one.since else ""
                     typer.echo(
                         f"{pool.name}\t{one.address}\t{word}{since}\t{one.took_ms} ms\t{one.detail}"

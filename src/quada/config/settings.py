@@ -411,6 +411,10 @@ class PoolSection:
     timeout_s: float = setting(2.0, "Time a check may take.", unit="s")
     rise: int = setting(2, "Good checks in a row that bring a member back.")
     fall: int = setting(3, "Bad checks in a row that take it out.")
+    vantage: tuple[str, ...] = setting(
+        ("local",), "Who checks: `local` is this server, other names are agents (docs/agents.md)."
+    )
+    agree: int = setting(1, "How many of them must find a member bad for it to be out.")
     member: tuple[MemberSection, ...] = setting((), "Its members.")
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import quada.wire.names as names
 from quada.authority import AliasSettings, AuthoritySettings
 from quada.authority.expanded import ExpandedSettings
-from quada.authority.pool import Check, Member, Policy, Pool, Probe
+from quada.authority.pool import HERE, Check, Member, Policy, Pool, Probe
 from quada.config.settings import ZoneSection
 from quada.server.vouching import check_oidc
 from quada.telemetry.event import Role
@@ -258,6 +258,7 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
     check_receivers(settings.alert_receiver)
     check_outputs(settings.event_output)
     check_oidc(settings.oidc)
+    _check_vantage(settings)
     zones = []
     for number, section in enumerate((*settings.zone, *_in_directories(authority))):
         if not section.name:
@@ -402,7 +403,28 @@ def _pool(section: PoolSection) -> Pool:
         policy=Policy(section.policy),
         answer_count=section.answers,
         ttl_s=section.ttl_s,
+        vantage=section.vantage,
+        agree=section.agree,
     )  # fmt: skip
+
+
+def _check_vantage(settings: Settings) -> None:
+    """Raise ConfigFault for pools that agents are to check and cannot."""
+    for one in settings.pool:
+        place = f"pools.{one.name}"
+        if set(one.vantage) <= {HERE} or one.probe == "none":
+            continue
+        if not settings.api.listen:
+            raise ConfigFault(
+                "agents call the API, which listens nowhere", place=f"{place}.vantage",
+                remedy="set api.listen",
+            )  # fmt: skip
+        is_page = one.path == "/" or one.path.startswith("/.well-known/")
+        if one.probe in ("http", "https") and not is_page:
+            raise ConfigFault(
+                "agents GET / and /.well-known/ alone", place=f"{place}.path",
+                remedy="choose such a path, or let `local` check alone",
+            )  # fmt: skip
 
 
 def _log_source(section: LogSection) -> LogSource:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from quada.authority.pool import Probe, Result
+from quada.authority.pool import HERE, Probe, Result, Sight
 from quada.server.deliver import PoolNews
 from quada.transport.health import MayNotProbe, perform
 
@@ -34,7 +35,7 @@ class PoolWatch:
         """Check for ever."""
         async with asyncio.TaskGroup() as group:
             for state in self._pools.values():
-                if state.pool.check.probe is not Probe.NONE:
+                if state.pool.check.probe is not Probe.NONE and HERE in state.pool.vantage:
                     for member in state.pool.members:
                         group.create_task(self._watch(state, member))
 
@@ -52,10 +53,16 @@ class PoolWatch:
                 "answers": state.pool.answer_count,
                 "ttl_s": state.pool.ttl_s,
                 "is_healthy": health.is_healthy,
+                "is_known": health.is_known or state.pool.check.probe is Probe.NONE,
                 "since": health.since,
-                "checked_at": health.checked_at,
-                "took_ms": round(health.took_ms, 2),
-                "detail": health.detail,
+                "checked_at": health.last.checked_at,
+                "took_ms": round(health.last.took_ms, 2),
+                "detail": state.reason(member.address),
+                "agree": state.pool.agree,
+                "vantage": [
+                    {"name": name, **asdict(health.sights.get(name, Sight()))}
+                    for name in state.pool.vantage
+                ],
             }
             for state in self._pools.values()
             for member in state.pool.members
@@ -74,16 +81,28 @@ class PoolWatch:
             except MayNotProbe:
                 log.error("this check needs rights", pool=state.pool.name, probe=check.probe)
                 return
-            result = Result(state.pool.name, member.address, is_good, took_ms, detail)
-            turned = state.take(result, time.time())
-            if turned is not None:
-                log.warning(
-                    "pool member turned",
-                    pool=turned.pool,
-                    address=turned.address,
-                    is_healthy=turned.is_healthy,
-                    detail=turned.detail,
-                    is_pool_down=turned.is_pool_down,
-                )
-                self._deliver(PoolNews(state))
+            self._take(Result(state.pool.name, member.address, is_good, took_ms, detail))
             await asyncio.sleep(check.interval_s * random.uniform(0.9, 1.1))
+
+    def seen(self, pool: str, vantage: str, results: list[dict[str, Any]]) -> None:
+        """Take what an agent saw, as the web process hands it on."""
+        if vantage == HERE:
+            return
+        for one in results:
+            self._take(Result(pool, one["address"], one["is_good"], one["took_ms"], one["detail"],
+                              vantage))  # fmt: skip
+
+    def _take(self, result: Result) -> None:
+        state = self._pools.get(result.pool)
+        turned = state.take(result, time.time()) if state is not None else None
+        if state is None or turned is None:
+            return
+        log.warning(
+            "pool member turned",
+            pool=turned.pool,
+            address=turned.address,
+            is_healthy=turned.is_healthy,
+            detail=turned.detail,
+            is_pool_down=turned.is_pool_down,
+        )
+        self._deliver(PoolNews(state))

@@ -266,6 +266,7 @@ class Supervisor:
             **self._resolvers.commands(),
             "retransfer": lambda zone: self._secondaries.look(names.from_text(zone).lower()),
             "alias": self._lookups.explain,
+            "pool-seen": self._pool_watch.seen,
             "dnssec-tick": self._signed.tick,
             "dnssec-look": self._signed.look_at_parents,
         }

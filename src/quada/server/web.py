@@ -20,6 +20,7 @@ from quada.api.operations import Operations
 from quada.console.site import add_console
 from quada.server.looking import LAB_RANGES, look, make_observer, read_logged
 from quada.server.ring import open_rings, take_events
+from quada.server.vantage import watch_from_agents
 from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.alerts import AlertStore
@@ -120,6 +121,11 @@ async def serve_web(
         ssl_keyfile=certificate.key if certificate else None,
     )  # fmt: skip
     beside = [asyncio.create_task(keep_warm(operations))]
+
+    def tell(pool: str, vantage: str, results: list[dict[str, Any]]) -> None:
+        running.command("pool-seen", pool=pool, vantage=vantage, results=results)
+
+    beside.append(asyncio.create_task(watch_from_agents(plan.pools, app.state.desk, tell)))
     if certificate is not None:
         config.load()
         # uvicorn's own would offer every cipher since TLS 1.0; this one follows new files too.

@@ -20,7 +20,7 @@ import quada.wire.codes as codes
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_USUAL_PORT: Final = {"http": 80, "https": 443, "dns": 53, "tcp": 443}
+USUAL_PORT: Final = {"http": 80, "https": 443, "dns": 53, "tcp": 443}
 _HEAD_OCTETS: Final = 4096  # our choice because a status line and a few headers are far smaller
 _ECHO_REQUEST: Final = {6: 128, 4: 8}  # RFC 4443 4.1, RFC 792
 _ECHO_REPLY: Final = {6: 129, 4: 0}
@@ -138,7 +138,7 @@ async def perform(
     """
     if probe == "none":
         return True, 0.0, "not checked, as configured"
-    port = port or _USUAL_PORT.get(probe, 0)
+    port = port or USUAL_PORT.get(probe, 0)
     checks: dict[str, Callable[[], Awaitable[str]]] = {
         "tcp": lambda: check_tcp(address, port),
         "http": lambda: check_http(

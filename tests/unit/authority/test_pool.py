@@ -113,3 +113,66 @@ def test_a_redefined_pool_keeps_the_health_of_those_who_stay() -> None:
 def test_a_pool_with_a_wrong_address_is_refused_with_its_place() -> None:
     with pytest.raises(ConfigFault, match=r"pools\.web\.members"):
         pool(Member(address="2001:db8::zz"))
+
+
+def watched(agree: int, *vantage: str) -> PoolState:
+    return PoolState(
+        Pool(
+            name="web",
+            members=(Member(address="2001:db8::1"), Member(address="2001:db8::2")),
+            check=Check(rise=1, fall=1, interval_s=10, timeout_s=2),
+            vantage=vantage,
+            agree=agree,
+        )
+    )
+
+
+def say(state: PoolState, vantage: str, is_good: bool | None, now: float = 100.0) -> str:
+    """Have a vantage point say something of the first member; gives how that stands then."""
+    state.take(Result("web", "2001:db8::1", is_good, 1.0, f"seen {is_good}", vantage), now)
+    health = state.health["2001:db8::1"]
+    return ("in" if health.is_healthy else "out") + ("" if health.is_known else "?")
+
+
+def test_a_member_is_out_when_enough_vantage_points_agree() -> None:
+    state = watched(2, "local", "ams", "osa")
+    assert say(state, "local", False) == "in?"
+    assert say(state, "ams", True) == "in?"
+    assert say(state, "osa", True) == "in"
+    assert say(state, "ams", False) == "out"
+    assert texts(state.choose(V6, [])) == ["2001:db8::2"]
+    assert "ams: seen False; local: seen False; osa: seen True" in state.reason("2001:db8::1")
+    assert say(state, "local", True) == "in"
+
+
+def test_who_cannot_tell_neither_takes_a_member_out_nor_brings_it_back() -> None:
+    state = watched(2, "local", "ams", "osa")
+    assert say(state, "ams", None) == "in?"
+    assert say(state, "osa", None) == "in?"
+    assert say(state, "local", False) == "in?"
+    assert say(state, "ams", False) == "out"
+    assert say(state, "ams", None) == "out?"
+    assert say(state, "local", True) == "out?", "one of three is no majority"
+    assert say(state, "osa", True) == "in"
+
+
+def test_what_was_heard_too_long_ago_counts_as_unknown() -> None:
+    state = watched(2, "local", "ams")
+    say(state, "ams", False, 100.0)
+    assert say(state, "local", False, 101.0) == "out"
+    assert say(state, "local", True, 140.0) == "in"
+    assert say(state, "local", False, 150.0) == "in?"
+
+
+def test_strangers_have_no_say() -> None:
+    state = watched(1, "local")
+    assert say(state, "ams", False) == "in?"
+    assert say(state, "local", True) == "in"
+
+
+@pytest.mark.parametrize(
+    ("agree", "vantage"), [(0, ("local",)), (2, ("local",)), (1, ()), (1, ("a", "a"))]
+)
+def test_an_agreement_that_cannot_be_is_refused(agree: int, vantage: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigFault, match=r"pools\.web\.(agree|vantage)"):
+        watched(agree, *vantage)
