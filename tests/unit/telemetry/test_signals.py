@@ -351,6 +351,12 @@ def test_stubs_that_stop_asking_aaaa_beside_a_are_noticed_within_two_minutes() -
     assert said[0].compared == "usually 70%"
 
 
+def test_how_many_networks_stopped_asking_is_told_once_and_no_news_each_minute() -> None:
+    said = told(in_pairs(m, 0.7 if m < 80 else 0.4 - 0.05 * (m % 4)) for m in range(92))
+    assert [(one.kind, one.state) for one in said] == [("aaaa-share", State.OPEN)]
+    assert "networks ask A alone (" in said[0].where
+
+
 def failing(minute: int, six: int, four: int = 0) -> list[Event]:
     """Twelve clients ask both types; of so many each fails."""
     return [

@@ -1,14 +1,16 @@
-"""Where failures come from: the smallest prefixes that hold them (CHECKS.md 4.4).
+"""Where failures come from: the smallest prefixes that hold them.
 
-A prefix stands out where its failures are many times what its share of the attempts would give.
-Going down from /32 to /64, the smallest set of prefixes that covers most of the excess is named; if
-there is none, the failures are everywhere.
+Prefixes of all lengths are scanned at once for the one whose failures are the least likely if all
+failed alike (a scan statistic: Kulldorff 1997); it is taken out, and the rest is scanned again
+(Zhang, Assunção, Kulldorff 2010). Where few prefixes hold most failures they are named, be it a
+whole site beside one network of another; if none do, the failures are everywhere.
 """
 
 from __future__ import annotations
 
 import functools
 import ipaddress
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,21 +24,38 @@ _EVENTS_MIN: Final = 12
 _COVER: Final = 0.8
 _SITES_MIN: Final = 3
 _PREFIXES_MAX: Final = 4
+_BACKGROUND: Final = 10  # our choice: times less often than where failures are
+_HERE_MIN: Final = 4  # failures of one prefix
 _OUTSIDE_MIN: Final = 5  # failures outside that there would be if all failed alike
+_CHANCE_MAX: Final = 0.01  # of naming a prefix in vain, over all that were scanned
 
 
 class Place(NamedTuple):
-    """Where failures are: `everywhere`, or prefixes with their failures and attempts."""
+    """Where failures are: `everywhere`, or prefixes with their failures and attempts.
+
+    `outside` are the failures and attempts of everybody else.
+    """
 
     verdict: str
     prefixes: tuple[tuple[str, int, int], ...] = ()
+    outside: tuple[int, int] = (0, 0)
 
     def text(self) -> str:
         """Say it in words."""
         if not self.prefixes:
             return self.verdict
         named = ", ".join(f"{p} ({failed} of {tried})" for p, failed, tried in self.prefixes)
-        return f"{self.verdict}: {named}"
+        return f"{self.verdict}: {named}; elsewhere ({self.outside[0]} of {self.outside[1]})"
+
+
+class _Prefix(NamedTuple):
+    """A candidate: its key and depth, failures and attempts, and how unlikely it is."""
+
+    key: str
+    depth: int
+    failed: int
+    tried: int
+    surprise: float
 
 
 def locate(attempts: Iterable[str], failures: Iterable[str]) -> Place:
@@ -45,44 +64,81 @@ def locate(attempts: Iterable[str], failures: Iterable[str]) -> Place:
     total, bad = sum(tried.values()), sum(failed.values())
     if bad < _EVENTS_MIN or not total:
         return Place(UNSURE)
-    rate = bad / total
-    best: tuple[tuple[str, int, int], ...] = ()
-    best_depth = 0
-    for depth in range(5):
-        by_prefix: dict[str, list[int]] = {}
-        for client, count in tried.items():
-            counts = by_prefix.setdefault(_key(client, depth), [0, 0])
-            counts[0] += count
-            counts[1] += failed.get(client, 0)
-        chosen = sorted(
-            (
-                (prefix, counts[1], counts[0])
-                for prefix, counts in by_prefix.items()
-                if counts[1] >= 4 and counts[1] > _expected(counts[0], total, bad, rate, counts[1])
-            ),
-            key=lambda one: -one[1],
-        )
-        covered = 0
-        cover = []
-        for one in chosen:
-            cover.append(one)
-            covered += one[1]
-            if covered >= _COVER * bad:
-                break
-        others = total - sum(one[2] for one in cover)
-        # Where too few stand outside, their being well shows nothing.
-        if (
-            covered >= _COVER * bad
-            and len(cover) <= _PREFIXES_MAX
-            and others * rate >= _OUTSIDE_MIN
-        ):
-            best, best_depth = tuple(cover), depth
-    if not best:
+    keys = {client: _keys(client) for client in tried}
+    named: list[_Prefix] = []
+    left = set(tried)
+    covered, inside = 0, 0
+    while covered < _COVER * bad:
+        best = _scan(left, keys, tried, failed) if len(named) < _PREFIXES_MAX else None
+        if best is None:
+            if not _is_background(bad - covered, total - inside, covered, inside):
+                return Place("everywhere")
+            break
+        named.append(best)
+        covered, inside = covered + best.failed, inside + best.tried
+        left = {
+            client for client in left
+            if best.key not in keys[client][best.depth : best.depth + 1]
+        }  # fmt: skip
+    # Where too few stand outside, their being well shows nothing.
+    if (total - inside) * bad / total < _OUTSIDE_MIN:
         return Place("everywhere")
-    inside = {key for key, *_ in best}
-    sites = {net_of(client) for client in failed if _key(client, best_depth) in inside}
+    sites = {net_of(client) for client in failed if client in keys and client not in left}
     verdict = "in one part of the network" if len(sites) >= _SITES_MIN else "at few clients"
-    return Place(verdict, tuple((_text(key, best_depth), f, n) for key, f, n in best))
+    prefixes = tuple((_text(one.key, one.depth), one.failed, one.tried) for one in named)
+    return Place(verdict, prefixes, (bad - covered, total - inside))
+
+
+def _is_background(bad: int, tried: int, covered: int, inside: int) -> bool:
+    """Whether what is left is the failing that there always is: spread, rare, and not the most."""
+    return covered > bad and bad * inside * _BACKGROUND <= covered * tried
+
+
+def _scan(
+    left: set[str], keys: dict[str, tuple[str, ...]], tried: Counter[str], failed: Counter[str]
+) -> _Prefix | None:
+    """Find the prefix whose failures are the least likely; of equal ones the longest."""
+    total = sum(tried[client] for client in left)
+    bad = sum(failed[client] for client in left)
+    counts: dict[tuple[int, str], list[int]] = {}
+    for client in left:
+        if failed[client]:
+            for depth, key in enumerate(keys[client]):
+                counts.setdefault((depth, key), [0, 0])[0] += failed[client]
+    for client in left:
+        for depth, key in enumerate(keys[client]):
+            here = counts.get((depth, key))
+            if here is not None:
+                here[1] += tried[client]
+    best: _Prefix | None = None
+    for (depth, key), (here_bad, here_tried) in counts.items():
+        if here_bad < _HERE_MIN or not _stands_out(here_bad, here_tried, bad, total):
+            continue
+        surprise = _unlikely(here_bad, here_tried, bad, total)
+        if best is None or (surprise, depth) > (best.surprise, best.depth):
+            best = _Prefix(key, depth, here_bad, here_tried, surprise)
+    if best is None or 0.5 * math.erfc(math.sqrt(best.surprise)) * len(counts) > _CHANCE_MAX:
+        return None
+    return best
+
+
+def _stands_out(here_bad: int, here_tried: int, bad: int, total: int) -> bool:
+    """Whether a prefix fails three times as often as everybody else."""
+    others = total - here_tried
+    rest = (bad - here_bad) / others if others else bad / total
+    return here_bad > _RISK_MIN * max(rest, 0.001) * here_tried
+
+
+def _unlikely(here_bad: int, here_tried: int, bad: int, total: int) -> float:
+    """Give the log-likelihood ratio of two rates against one (Bernoulli)."""
+    return _fit(here_bad, here_tried) + _fit(bad - here_bad, total - here_tried) - _fit(bad, total)
+
+
+def _fit(bad: int, tried: int) -> float:
+    """Give the log-likelihood of a rate that is the one seen; counts of retries may exceed one."""
+    if not 0 < bad < tried:
+        return 0.0
+    return bad * math.log(bad / tried) + (tried - bad) * math.log(1 - bad / tried)
 
 
 def net_of(client: str) -> str:
@@ -95,11 +151,9 @@ def site_of(client: str) -> str:
     return _text(_key(client, 1), 1)
 
 
-def _expected(tried: int, total: int, bad: int, rate: float, here: int) -> float:
-    """The failures that a prefix must exceed: three times the rate of everybody else."""
-    others = total - tried
-    rest = (bad - here) / others if others else rate
-    return _RISK_MIN * max(rest, 0.001) * tried
+def _keys(client: str) -> tuple[str, ...]:
+    """Give a client's keys by depth."""
+    return tuple(_key(client, depth) for depth in range(5 if ":" in client else 3))
 
 
 def _key(client: str, depth: int) -> str:

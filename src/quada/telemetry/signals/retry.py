@@ -21,7 +21,7 @@ from quada.telemetry.signals.minute import KEPT, forget
 from quada.telemetry.signals.opening import Openings
 from quada.telemetry.signals.sample import Sample
 from quada.telemetry.signals.signal import Signal, State, closed
-from quada.telemetry.signals.statistic import above_usual, fisher
+from quada.telemetry.signals.statistic import above_usual, fisher, wilson
 from quada.wire import codes
 from quada.wire.ask import Transport
 
@@ -43,7 +43,9 @@ _COUNT_MIN: Final = 20
 _RATE_MIN: Final = 0.03
 _NETS_MIN: Final = 3
 _RISK_MIN: Final = 3.0
-"""Times that of IPv4: stubs that ask both families at once repeat one of two questions.
+"""Times what IPv4's share may be (95% bound, where there are enough).
+
+Stubs that ask both families at once repeat one of two questions.
 
 Where a log does not tell of TC (BIND's), truncation over both families looks so.
 """
@@ -205,9 +207,11 @@ class Retries:
                 continue
             if tried4 >= _COUNT_MIN * 2:
                 is_odd = fisher(len(again), len(tried), again4, tried4) < _P_MAX
+                share4 = wilson(again4, tried4)[1]
             else:
                 is_odd = _is_unusual(len(again), len(tried), usual, count)
-            if is_odd and len(again) * tried4 >= _RISK_MIN * again4 * len(tried):
+                share4 = again4 / max(1, tried4)
+            if is_odd and len(again) >= _RISK_MIN * share4 * len(tried):
                 signal = Signal(
                     KIND, f"{self._role}/transport", State.OPEN, at * 60,
                     f"{len(again)} of {len(tried)} questions over IPv6 UDP were repeated over a"

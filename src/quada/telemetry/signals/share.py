@@ -127,7 +127,8 @@ class Share:
         if paired is not None or (self._sum > _ALARM and usual - share >= _DROP_MIN):
             self._quiet = 0
             self._sum = min(self._sum, 4 * _ALARM)
-            missing = {net_of(c) for c, _ in four} - {net_of(c) for c, _ in six}
+            nets = {net_of(c) for c, _ in four}
+            missing = nets - {net_of(c) for c, _ in six}
             summary = f"AAAA questions fell to {math.exp(share):.2f} for each A"
             compared = f"usually {math.exp(usual):.2f}" + ("" if is_sure else ", by one day alone")
             if paired is not None:
@@ -135,7 +136,7 @@ class Share:
                 compared = f"usually {paired[1]:.0%}"
             return [
                 Signal(KIND, self._role, State.OPEN, at * 60, summary, compared,
-                       "clients ask less", f"{len(missing)} networks ask A alone"
+                       "clients ask less", f"networks ask A alone ({len(missing)} of {len(nets)})"
                        if missing else "everywhere", (), "quada tail a not aaaa")
             ]  # fmt: skip
         # What is judged abnormal must not become usual.
