@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from quada.telemetry.event import FLAG_STREAM, Cause, Event, Kind, Provenance, Role
 from quada.telemetry.signals import Signal, State, Watch
-from quada.telemetry.signals.cluster import _key, _text, site_of
+from quada.telemetry.signals.cluster import UNSURE, _key, _text, site_of
 from quada.telemetry.signals.minute import Minute
 from quada.telemetry.signals.statistic import above_usual
 from quada.wire.ask import Transport
@@ -487,3 +487,32 @@ def test_a_clock_that_jumps_ahead_and_back_leaves_the_watch_seeing() -> None:
     watch.judge(START_S + 86_400)  # a day ahead, by mistake, and back
     said = told([failing(m, 6) for m in range(4, 9)], watch, 4)
     assert [(one.kind, one.state) for one in said] == [("aaaa-servfail", State.OPEN)]
+
+
+def test_a_place_that_wavers_is_told_when_it_has_settled() -> None:
+    watch = Watch()
+
+    def say(where: str) -> list[str]:
+        made = Signal(
+            "aaaa-servfail", "recursive/x", State.OPEN, 60, "", "", "validation", where, (), ""
+        )
+        return [one.where for one in watch._changes([made])]
+
+    here, there = "at few clients: 2001:db8:1::9/128 (9 of 9)", "everywhere"
+    assert say(here) == [here]
+    assert say(there) == []
+    assert say(there) == []
+    assert say(here) == []
+    assert say(here.replace("9 of 9", "12 of 13")) == []
+    assert [say(there) for _ in range(4)] == [[], [], [there], []]
+
+
+def test_a_place_that_was_not_known_is_told_at_once() -> None:
+    watch = Watch()
+    told_of = []
+    for where in (UNSURE, "everywhere", UNSURE):
+        made = Signal(
+            "aaaa-servfail", "recursive/x", State.OPEN, 60, "", "", "validation", where, (), ""
+        )
+        told_of += [one.where for one in watch._changes([made])]
+    assert told_of == [UNSURE, "everywhere"]

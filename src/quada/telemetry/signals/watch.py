@@ -25,6 +25,7 @@ _LATE_MAX_S: Final = 600
 _KEPT_S: Final = 1200  # older events are of minutes that are gone
 _AHEAD_MAX_S: Final = 120  # what comes from the future has a clock that is wrong
 _SCOPES_MAX: Final = 500
+_MOVES: Final = 3  # our choice: minutes in a row that name another place before it is told
 
 
 class Watch:
@@ -38,6 +39,7 @@ class Watch:
         self.mistimed_count = 0
         self._lost: dict[int, int] = {}
         self._standing = Standing()
+        self._moving: dict[str, tuple[str, int]] = {}
 
     def resume(self, signals: Iterable[Signal]) -> None:
         """Take on what was open when an earlier watch ended, to close it when it is over."""
@@ -120,6 +122,7 @@ class Watch:
         for signal in found:
             before = self.open.get(signal.key)
             if signal.state is State.CLOSED:
+                self._moving.pop(signal.key, None)
                 if before is not None:
                     del self.open[signal.key]
                     changed.append(signal._replace(since=before.since))
@@ -128,12 +131,26 @@ class Watch:
                     self.open[signal.key] = signal
                     changed.append(signal)
             elif (before.cause, before.where) != (signal.cause, signal.where):
-                if signal.where == UNSURE:  # fewer failures now do not make unknown what was known
+                if signal.where == UNSURE or self._is_wavering(before, signal):
+                    # Fewer failures now do not make unknown what was known.
                     signal = signal._replace(where=before.where)
                 self.open[signal.key] = signal._replace(since=before.since)
                 if _word(before.where) != _word(signal.where) or before.cause != signal.cause:
                     changed.append(self.open[signal.key])
+            else:
+                self._moving.pop(signal.key, None)
         return changed
+
+    def _is_wavering(self, before: Signal, signal: Signal) -> bool:
+        """Whether a place is another than before, but not yet three times the same other one."""
+        word = _word(signal.where)
+        if before.where == UNSURE or word == _word(before.where):
+            self._moving.pop(signal.key, None)
+            return False
+        last, count = self._moving.get(signal.key, (word, 0))
+        count = count + 1 if last == word else 1
+        self._moving[signal.key] = word, count
+        return count < _MOVES
 
 
 def _word(where: str) -> str:
