@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import dns.dnssec
+import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
@@ -60,6 +61,7 @@ def judge_keys(observation: Observation) -> Iterator[Finding]:
         yield from _judge_denials(observation)
     if keys or parent:
         yield from _judge_cds(observation, parent, keys)
+        yield _judge_reports(observation)
 
 
 def _judge_ds(observation: Observation, parent: tuple[DS, ...]) -> Iterator[Finding]:
@@ -217,6 +219,18 @@ def _judge_cds(
             verdict = Verdict.INFO
             word = f"the parent has DS {_tags(parent)} yet, not {_tags(cds)}"
     yield Finding("cds", verdict, zone, word)
+
+
+def _judge_reports(observation: Observation) -> Finding:
+    """Tell of the agent that resolvers report errors to (RFC 9567 6.2)."""
+    agents = {
+        option.agent_domain.to_text()
+        for one in observation.about("edns", "aaaa", "ns")
+        for option in (one.answer.options if one.answer is not None else ())
+        if isinstance(option, dns.edns.ReportChannelOption)
+    }
+    word = f"errors are reported to {', '.join(sorted(agents))}" if agents else "it names no agent"
+    return Finding("report-channel", Verdict.INFO, observation.zone, word)
 
 
 def _differing(observation: Observation, about: str, kind: type[CDS] | type[CDNSKEY]) -> str:

@@ -19,6 +19,8 @@ _FILTERED: Final = (
     dns.edns.EDECode.PROHIBITED,
 )  # fmt: skip
 
+_ANCHORED: Final = 33  # the EDE of answers below a negative trust anchor: IANA, BIND 9.20.27
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -89,6 +91,13 @@ def _judge_validation(address: str, seen: dict[str, Exchange]) -> Iterator[Findi
         return
     rows = tuple(f"{one.about}: {one.qname} {one.qtype} {_said(one)}"
                  for one in (secure, bogus, unchecked) if one is not None)  # fmt: skip
+    if any(isinstance(one, dns.edns.EDEOption) and one.code == _ANCHORED
+           for one in bogus.answer.options):  # fmt: skip
+        yield Finding(
+            "resolver-nta", Verdict.INFO, address,
+            f"a negative trust anchor covers {bogus.qname}: whether it validates is not told by it",
+        )  # fmt: skip
+        return
     if _said(bogus) != "SERVFAIL":
         is_believed = bogus.answer.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
         yield Finding(

@@ -4,8 +4,10 @@ import base64
 import contextlib
 import json
 
+import dns.edns
 import dns.exception
 import dns.message
+import dns.name
 import dns.rrset
 import pytest
 from hypothesis import given, settings
@@ -225,3 +227,25 @@ def test_encryption_that_nobody_told_of_is_noted_and_over_ipv4_alone_a_warning()
 
     assert told("") == {"encrypted-offered": "INFO"}
     assert told("timeout") == {"encrypted-ipv6": "WARN"}
+
+
+def test_the_agent_that_errors_are_reported_to_is_told() -> None:
+    made = seen(soa("2a00::1", 7), soa("2a00::1", 7, about="edns"))
+    keys = dns.message.make_response(dns.message.make_query("example.", "DNSKEY"))
+    keys.flags |= 0x400
+    keys.answer.append(dns.rrset.from_text("example.", 60, "IN", "DNSKEY", "257 3 13 AAAA"))
+    made.exchanges.append(
+        Exchange("example.", "ns.example.", "2a00::1", "tcp", "large-tcp", "example.", "DNSKEY", 1.0,
+                 keys.to_wire().hex())
+    )  # fmt: skip
+
+    def said() -> str:
+        return next(one.message for one in judge(made) if one.code == "report-channel")
+
+    assert said() == "it names no agent"
+    one = made.about("edns")[0]
+    answer = dns.message.from_wire(bytes.fromhex(one.message))
+    agent = dns.name.from_text("agent.example.net.")
+    answer.use_edns(0, options=[dns.edns.ReportChannelOption(agent)])
+    one.message = answer.to_wire().hex()
+    assert said() == "errors are reported to agent.example.net."

@@ -1,5 +1,6 @@
 """Judging resolvers from exchanges: what the lab's resolvers do not get wrong."""
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
@@ -54,6 +55,16 @@ def test_a_synthesized_address_without_a_name_is_told() -> None:
         == "WARN"
     )
     assert "dns64-reverse" not in codes(exchange("synthesized-ptr", name, "PTR", "www.example."))
+
+
+def test_a_negative_trust_anchor_is_told_and_nothing_concluded_of_validation() -> None:
+    anchored = exchange("bogus", "b.example.", "AAAA", "2001:db8::1")
+    answer = dns.message.from_wire(bytes.fromhex(anchored.message))
+    answer.use_edns(0, options=[dns.edns.EDEOption(33)])
+    anchored.message = answer.to_wire().hex()
+    found = codes(anchored, exchange("bogus-cd", "b.example.", "AAAA", "2001:db8::1"))
+    assert found["resolver-nta"] == "INFO"
+    assert "resolver-validates" not in found
 
 
 def test_a_failure_without_a_reason_is_noted() -> None:
