@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 LEAF6, LEAF4 = "2001:db8:3::53", "192.0.2.4"
 LEAF2 = "2001:db8:4::53"
+NET6 = "2001:db8:2::53"
 
 
 def cut(zone: str, *, glue6: str = LEAF6, servers: str = "ns0") -> str:
@@ -73,7 +74,13 @@ PLANTED["fat.net."] = (
     cut("fat.net.", servers=_MANY),
     "".join(f"@ NS {one}\n{one} A {LEAF4}\n{one} AAAA {LEAF6}\n" for one in _MANY.split()),
 )
+_MORE = " ".join(f"name-server-with-quite-a-long-name-{n:02}-of-them-all" for n in range(26))
+PLANTED["huge.net."] = (
+    cut("huge.net.", servers=_MORE),
+    "".join(f"@ NS {one}\n{one} A {LEAF4}\n{one} AAAA {LEAF6}\n" for one in _MORE.split()),
+)
 EXPECTED = {
+    "huge.net": {"referral-size", "ns-diversity"},
     "fat.net": {"referral-size", "ns-diversity"},
     "example.com": set(),
     "www.broken.com": {"bogus-aaaa", "ptr-missing", *ALONE},
@@ -247,6 +254,15 @@ def test_a_server_dead_over_ipv4_alone_is_a_warning(planted) -> None:
 def test_a_zone_without_ipv4_is_a_note(planted) -> None:
     _, told = run_doctor(planted, "sixzone.net")
     assert verdicts(told, "resolves-ipv4-only") == {"INFO"}
+
+
+def test_a_referral_that_is_cut_and_does_not_come_over_tcp_is_found(planted) -> None:
+    planted.drop(f"ip6 daddr {NET6} tcp dport 53")
+    try:
+        bad, told = run_doctor(planted, "huge.net")
+    finally:
+        planted.restore()
+    assert set(bad) == {"referral-truncated", "resolves-ipv6-only", *EXPECTED["huge.net"]}, told
 
 
 def test_tcp_blocked_over_ipv6_is_told_apart(planted) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
@@ -154,7 +155,17 @@ def _judge_delegation(
         yield Finding(
             "ns-diversity", Verdict.WARN, zone, f"all IPv6 servers stand in {next(iter(networks))}"
         )
-    sizes = [len(one.message) // 2 for one in observation.about("referral") if one.message]
+    for one in observation.about("referral-tcp"):
+        if one.answer is None:
+            yield Finding(
+                "referral-truncated", Verdict.FAIL, zone,
+                f"{one.server} {one.address} truncates the referral, and over TCP {one.outcome}",
+            )  # fmt: skip
+    sizes = [
+        len(one.message) // 2
+        for one in observation.about("referral", "referral-tcp")
+        if one.message
+    ]
     if sizes and max(sizes) > _REFERRAL_OCTETS:
         yield Finding("referral-size", Verdict.WARN, zone, f"the referral has {max(sizes)} octets")
 
@@ -165,10 +176,10 @@ def _judge_glue(observation: Observation, server: str) -> Iterator[Finding]:
     glue = set(_of(6, cut.glue.get(server, ())))
     is_inside = server == observation.zone or server.endswith(f".{observation.zone}")
     lacking = []
-    for one in observation.about("referral"):
+    for one in observation.about("referral", "referral-tcp"):
         answer = one.answer
-        if answer is None or not is_inside:
-            continue
+        if answer is None or not is_inside or answer.flags & dns.flags.TC:
+            continue  # what is truncated is asked for over TCP
         given = {
             item.to_text()
             for rrset in answer.additional

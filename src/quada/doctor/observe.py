@@ -269,9 +269,16 @@ class Observer:
             Wanted("ds", made.zone, "DS", payload=1232, is_do=True),
         )
         servers = self._servers(parent)
-        yield from self._probe(
+        asked = yield from self._probe(
             made, [(parent, server, a, one) for server, a in servers for one in wanted]
         )
+        again = Wanted("referral-tcp", made.zone, "NS", Transport.TCP, 1232)
+        yield from self._probe(
+            made,
+            [(parent, one.server, one.address, again) for one in asked
+             if one.about == "referral" and one.answer is not None
+             and one.answer.flags & dns.flags.TC],
+        )  # fmt: skip
 
     def _servers_of(self, made: Observation) -> Steps[None]:
         zone, name = made.zone, made.name
