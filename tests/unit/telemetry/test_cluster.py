@@ -69,3 +69,12 @@ def test_ipv4_and_ipv6_are_both_located() -> None:
     tried = [f"198.51.{n % 30}.{n % 200}" for n in range(2_000)] + ["2001:db8::1"] * 200
     place = locate(tried, [one for one in tried if one.startswith("198.51.7.")])
     assert [prefix for prefix, *_ in place.prefixes] == ["198.51.7.0/24"]
+
+
+@pytest.mark.parametrize(
+    "client", ["a:b", "::::", ":", "zz:1:2:qq::", "1:2:3:4:5:6:7:8:9", "1:2:3:\x1b::", "%", "1.2"]
+)
+def test_a_client_that_is_no_address_is_located_without_harm(client: str) -> None:
+    """Logs of others say what they like, and what a log says must not end the watch."""
+    tried = [client] * 40 + [f"2001:db8:{n:x}::9" for n in range(200)]
+    assert locate(tried, [client] * 30).verdict

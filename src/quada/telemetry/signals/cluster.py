@@ -105,11 +105,15 @@ def _scan(
         if failed[client]:
             for depth, key in enumerate(keys[client]):
                 counts.setdefault((depth, key), [0, 0])[0] += failed[client]
+    wide = {key for depth, key in counts if depth == 0}
     for client in left:
-        for depth, key in enumerate(keys[client]):
-            here = counts.get((depth, key))
-            if here is not None:
-                here[1] += tried[client]
+        if keys[client][0] in wide:  # else nothing that holds it has failed
+            count = tried[client]
+            for pair in enumerate(keys[client]):
+                here = counts.get(pair)
+                if here is None:
+                    break  # and nothing longer
+                here[1] += count
     best: _Prefix | None = None
     for (depth, key), (here_bad, here_tried) in counts.items():
         if here_bad < _HERE_MIN or not _stands_out(here_bad, here_tried, bad, total):
@@ -153,7 +157,11 @@ def site_of(client: str) -> str:
 
 def _keys(client: str) -> tuple[str, ...]:
     """Give a client's keys by depth."""
-    return tuple(_key(client, depth) for depth in range(5 if ":" in client else 3))
+    if ":" not in client:
+        return _key(client, 0), _key(client, 1), client
+    one, two, three, four = _groups(client)
+    whole = f"{one}:{two}:{three}"
+    return f"{one}:{two}", whole, f"{whole}:{_upper(four)}", f"{whole}:{four}", client
 
 
 def _key(client: str, depth: int) -> str:
@@ -163,6 +171,14 @@ def _key(client: str, depth: int) -> str:
         return client if count == 4 else ".".join(client.split(".", count)[:count])
     if depth >= 4:
         return client
+    parts = _groups(client)
+    if depth == 2:
+        return f"{':'.join(parts[:3])}:{_upper(parts[3])}"
+    return ":".join(parts[: (2, 3, 4, 4)[depth]])
+
+
+def _groups(client: str) -> list[str]:
+    """Give the first four groups of an IPv6 address; of what is none, four of something."""
     head, gap, tail = client.partition("%")[0].partition("::")
     parts = head.split(":") if head else []
     if gap and len(parts) < 4:
@@ -170,17 +186,26 @@ def _key(client: str, depth: int) -> str:
         # The last 32 bits may be written as an IPv4 address (RFC 4291 2.2).
         missing = 8 - len(parts) - len(rest) - ("." in tail)
         parts = [*parts, *("0",) * missing, *rest]
-    if depth == 2:
-        return f"{':'.join(parts[:3])}:{int(parts[3], 16) & 0xFF00:x}"
-    return ":".join(parts[: (2, 3, 4, 4)[depth]])
+    return parts[:4] if len(parts) >= 4 else [*parts, *("0",) * (4 - len(parts))]
+
+
+def _upper(group: str) -> str:
+    """Write the upper half of a group, as a /56 has it."""
+    try:
+        return f"{int(group, 16) & 0xFF00:x}"
+    except ValueError:
+        return group  # a log said that this is an address
 
 
 @functools.lru_cache(maxsize=65_536)
 def _text(key: str, depth: int) -> str:
-    """Write a key of a depth as a prefix."""
-    if ":" in key:
-        address = key if depth >= 4 else f"{key}::"
-        return str(ipaddress.ip_network((address, _LENGTHS[6][depth]), strict=False))
-    length = _LENGTHS[4][min(depth, 2)]
-    whole = key + ".0" * (4 - length // 8)
-    return str(ipaddress.ip_network((whole, length), strict=False))
+    """Write a key of a depth as a prefix; what is no address as a quoted word."""
+    try:
+        if ":" in key:
+            address = key if depth >= 4 else f"{key}::"
+            return str(ipaddress.ip_network((address, _LENGTHS[6][depth]), strict=False))
+        length = _LENGTHS[4][min(depth, 2)]
+        whole = key + ".0" * (4 - length // 8)
+        return str(ipaddress.ip_network((whole, length), strict=False))
+    except ValueError:
+        return repr(key)
