@@ -26,6 +26,8 @@ from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.alerts import AlertStore
 from quada.store.spans import Span, read_span
 from quada.store.zones import ZoneStore
+from quada.transport.door import TlsDoor
+from quada.transport.guests import StreamLimits
 from quada.transport.tls import keep_current
 from quada.wire.faults import Fault
 
@@ -117,8 +119,6 @@ async def serve_web(
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX,
         timeout_graceful_shutdown=2,
-        ssl_certfile=certificate.chain if certificate else None,
-        ssl_keyfile=certificate.key if certificate else None,
     )  # fmt: skip
     beside = [asyncio.create_task(keep_warm(operations))]
 
@@ -128,8 +128,13 @@ async def serve_web(
     beside.append(asyncio.create_task(watch_from_agents(plan.pools, app.state.desk, tell)))
     if certificate is not None:
         config.load()
-        # uvicorn's own would offer every cipher since TLS 1.0; this one follows new files too.
-        config.ssl = certificate.context("http/1.1")
+        # Not uvicorn's own TLS: it counts nobody before hands are shaken, and follows no new files.
+        door = TlsDoor(
+            certificate.context("http/1.1"), StreamLimits(connections_max=_CONNECTIONS_MAX)
+        )
+        speak: Any = config.http_protocol_class
+        behind: Any = lambda **given: door.open(speak(**given))  # noqa: E731 - a factory
+        config.http_protocol_class = behind
         beside.append(asyncio.create_task(keep_current(certificate)))
     await uvicorn.Server(config).serve(sockets=sockets)
     for task in beside:

@@ -31,6 +31,7 @@ from quada.server.errands import Errands
 from quada.server.nat64 import discover_prefix, has_ipv4_route, system_resolvers
 from quada.server.quota import QuotaSettings
 from quada.server.recursion import Lookups, plain_question
+from quada.transport.door import TlsDoor
 from quada.transport.exchange import make_exchange
 from quada.transport.guests import Guests
 from quada.transport.tcp import StreamStation
@@ -39,6 +40,7 @@ from quada.transport.udp import UdpListener
 from quada.wire.ask import Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from quada.authority import Authority
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _RESEED: Final = 16
 _PREFETCH_S: Final = 0.5
-_HANDSHAKE_S: Final = 10.0  # our choice: TLS takes two round trips
 _WEB_IDLE_S: Final = 30.0  # our choice: a browser comes back within it while a page is read
 _ALT_SVC_S: Final = 86_400  # RFC 7838 3.1, its default
 _ANCHOR_TURNS: Final = 120  # a look at what is due every minute
@@ -138,10 +139,6 @@ class Worker:
 
     async def _listen_stream(self, loop: asyncio.AbstractEventLoop, bound: Bound) -> None:
         is_tls = bound.listen.transport is Transport.DOT
-        context = None
-        if is_tls:
-            assert self._certificate is not None
-            context = self._certificate.context("dot")
         station = StreamStation(
             self._responder,
             self._ring,
@@ -149,12 +146,12 @@ class Worker:
             Transport.DOT if is_tls else Transport.TCP,
             self._plan.stream_limits,
         )
-        server = await loop.create_server(
-            station.protocol,
-            sock=bound.socket,
-            ssl=context,
-            ssl_handshake_timeout=_HANDSHAKE_S if is_tls else None,
-        )
+        open_one: Callable[[], asyncio.BaseProtocol] = station.protocol
+        if is_tls:
+            assert self._certificate is not None
+            door = TlsDoor(self._certificate.context("dot"), self._plan.stream_limits)
+            open_one = lambda: door.open(station.protocol())  # noqa: E731 - a factory either way
+        server = await loop.create_server(open_one, sock=bound.socket)
         self._servers.append(server)
         self._tasks.append(asyncio.create_task(station.guests.sweep()))
 
@@ -171,11 +168,9 @@ class Worker:
 
             await serve_http3(bound.datagram, self._certificate, exchange, self._web_guests())
             alt_svc = f'h3=":{bound.listen.address.port}"; ma={_ALT_SVC_S}'
+        door = TlsDoor(self._certificate.context(*ALPN_DOH), self._plan.stream_limits)
         server = await loop.create_server(
-            lambda: DohConnection(exchange, guests, alt_svc=alt_svc),
-            sock=bound.stream,
-            ssl=self._certificate.context(*ALPN_DOH),
-            ssl_handshake_timeout=_HANDSHAKE_S,
+            lambda: door.open(DohConnection(exchange, guests, alt_svc=alt_svc)), sock=bound.stream
         )
         self._servers.append(server)
 
