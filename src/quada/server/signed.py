@@ -124,7 +124,7 @@ class SignedZones:
                 tell = log.error if sight.state == "failed" else log.info
                 tell("seen from outside", zone=names.to_text(origin), **sight._asdict())
             if sight.state == "verified":
-                desk.found_good(origin, sight.serial)
+                await asyncio.to_thread(desk.found_good, origin, sight.serial)
                 self._alarm.over(origin)
             elif sight.state == "failed" and sight == last:  # twice: not a moment's trouble
                 await self._failed(desk, origin, sight)

@@ -8,6 +8,7 @@ version that the gate refuses is dropped, with the state that wanted it, and the
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
 import quada.zones.rollover as rollover
-from quada.store.keys import StaleSave, bring_key
+from quada.store.keys import Fallen, Good, StaleSave, bring_key
 from quada.wire.faults import DataFault
 from quada.zones import Change, diff
 from quada.zones.bootstrap import Signals, announced
@@ -66,15 +67,6 @@ class Made(NamedTuple):
     steps: list[Step]
 
 
-class Good(NamedTuple):
-    """What a version that validated outside was made of."""
-
-    content: Zone
-    state: State
-    keys: dict[KeyId, Any]
-    serial: int
-
-
 class SigningDesk:
     """Signs the zones that the store has keys for. Threads wait for each other."""
 
@@ -87,7 +79,7 @@ class SigningDesk:
         self._held: dict[bytes, list[Step]] = {}
         self._used: dict[bytes, Good] = {}
         self._good: dict[bytes, Good] = {}
-        self._halted: dict[bytes, int] = {}
+        self._fallen: dict[bytes, Fallen] = {}
         self._signals = Signals()
         self._signalled: dict[bytes, tuple[Record, ...]] = {}
         self._clock: tuple[float, float] | None = None
@@ -102,10 +94,13 @@ class SigningDesk:
     def publish(self, content: Zone, now_s: int) -> Zone:
         """Give the version to serve for new content: itself, where its zone is not signed.
 
+        Content that was rolled back stays so until it is changed.
+
         Raises: DataFault where the gate refuses; what serves stays.
         """
         origin = content.origin
         with self._lock:
+            content = self._unless_fallen(content)
             before = self._content.get(origin)
             is_new = before is None or origin not in self._passed or any(diff(before, content))
             made = self._retry(content, now_s, is_new=is_new)
@@ -175,10 +170,34 @@ class SigningDesk:
         return ""
 
     def found_good(self, origin: bytes, serial: int) -> None:
-        """Remember what a version was made of that validated from outside."""
-        used = self._used.get(origin)
-        if used is not None and used.serial == serial:
+        """Remember, beyond a restart too, what a version was made of that validated outside."""
+        with self._lock:
+            used, fallen = self._used.get(origin), self._fall_of(origin)
+            if used is None or used.serial != serial or self._good.get(origin) is used:
+                return
             self._good[origin] = used
+            self._store.keep_good(used, fallen)
+
+    def _fall_of(self, origin: bytes) -> Fallen:
+        if origin not in self._fallen:
+            self._fallen[origin] = self._store.fallen(origin)
+        return self._fallen[origin]
+
+    def _unless_fallen(self, content: Zone) -> Zone:
+        """Give content, or the good one in its place where this very content was rolled back."""
+        origin = content.origin
+        fallen = self._fall_of(origin)
+        if not fallen.failed:
+            return content
+        good = self._good.get(origin) or self._store.good(origin)
+        if good is not None and fallen.failed == _digest(content):
+            self._good[origin] = good
+            name = names.to_text(origin)
+            log.warning("this content was rolled back, the good one serves", zone=name)
+            return good.content
+        self._fallen[origin] = fallen._replace(failed=b"")
+        self._store.note_fall(origin, self._fallen[origin])
+        return content
 
     def roll_back(self, origin: bytes, serial: int, now_s: int) -> Made | None:
         """Serve again what last validated from outside: content and keys, under a new serial.
@@ -188,20 +207,25 @@ class SigningDesk:
         Raises: DataFault where the gate refuses it.
         """
         with self._lock:
-            good, used, signed = self._good.get(origin), self._used.get(origin), None
-            if good is not None and used is not None and used.serial == serial != good.serial:
-                signed = self._store.load(origin)
-            if good is None or signed is None:
+            good, used = self._good.get(origin) or self._store.good(origin), self._used.get(origin)
+            if good is None or used is None or not used.serial == serial != good.serial:
                 return None
-            before = self._passed.pop(origin)
-            self._halted[origin] = now_s + HALT_S
+            signed = self._store.load(origin)
+            if signed is None:
+                return None
+            before, fallen = self._passed.pop(origin), self._fall_of(origin)
+            # Where keys and not content were at fault, the content is not to be held back.
+            failed = _digest(used.content)
+            is_same = failed == _digest(good.content)
+            self._fallen[origin] = Fallen(b"" if is_same else failed, now_s + HALT_S)
             back = signed._replace(state=good.state, keys={**signed.keys, **good.keys})
             try:
                 made = self._make(back, good.content, now_s, is_new=True)
             except DataFault:
-                self._passed[origin] = before
+                self._passed[origin], self._fallen[origin] = before, fallen
                 raise
-            self._content[origin] = good.content
+            self._content[origin], self._good[origin] = good.content, good
+            self._store.note_fall(origin, self._fallen[origin])
             return made
 
     def secured(self) -> list[Zone]:
@@ -231,7 +255,8 @@ class SigningDesk:
                 under = {names.to_text(one.owner) for one in self._signalled.get(origin, ())}
                 held = [{"what": s.what, "waits_for": s.held} for s in self._held.get(origin, ())]
                 name = names.to_text(origin)
-                if origin in self._halted:
+                fallen = self._fallen.get(origin, Fallen())
+                if self._clock is not None and self._clock[0] < fallen.halted_until:
                     held.append({"what": "key steps", "waits_for": "an hour after a rollback"})
                 out.append(
                     {
@@ -240,6 +265,7 @@ class SigningDesk:
                         "keys": describe(signed.state),
                         "held": held,
                         "refused": self.refused.get(name, []),
+                        "is_rolled_back": bool(fallen.failed),
                         "signals": sorted(under),
                         "presigned_until": lasts_until(signed.presigned) or None,
                     }
@@ -266,9 +292,7 @@ class SigningDesk:
             self._store.remove(origin)  # taken back to unsigned, and nobody remembers otherwise
             return None
         is_pruned = state.rings != signed.state.rings
-        is_halted = now_s < self._halted.get(origin, 0)
-        if not is_halted:
-            self._halted.pop(origin, None)
+        is_halted = now_s < self._fall_of(origin).halted_until
         keys = dict(signed.keys)
         if not is_halted:
             state, keys = _with_due_keys(signed, state, now_s)
@@ -376,6 +400,14 @@ def _with_due_keys(signed: SignedZone, state: State, now_s: int) -> tuple[State,
 
 def _max_ttl_s(zone: Zone) -> int:
     return max((rrset.ttl for node in zone.nodes.values() for rrset in node), default=0)
+
+
+def _digest(zone: Zone) -> bytes:
+    """Give a digest of a zone's records, whatever their order."""
+    made = hashlib.sha256()
+    for one in sorted(zone.records()):
+        made.update(repr(one).encode())
+    return made.digest()
 
 
 def _next_serial(content: int, served: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -16,7 +17,9 @@ import sqlalchemy as sa
 
 import quada.wire.names as names
 import quada.zones.keys as zone_keys
+from quada.store.zones import pack_records, unpack_records
 from quada.wire.faults import ConfigFault, DataFault
+from quada.zones import Zone
 from quada.zones.keys import KeyRole
 from quada.zones.keyset import read_state, write_state
 from quada.zones.keystate import Method, RolloverPolicy, State, key_id
@@ -60,6 +63,17 @@ _offline: Final = sa.Table(
     sa.Column("spares", sa.Text, nullable=False),
     sa.Column("presigned", sa.Text, nullable=False),
 )
+_good: Final = sa.Table(
+    "dnssec_good",
+    metadata,
+    sa.Column("zone", sa.Text, primary_key=True),
+    sa.Column("serial", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("keys", sa.Text, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("failed", sa.LargeBinary, nullable=False),
+    sa.Column("halted_until", sa.BigInteger, nullable=False),
+)
 
 
 class StaleSave(DataFault):
@@ -92,6 +106,22 @@ class SignedZone(NamedTuple):
     revision: int = 0
     spares: tuple[KeyId, ...] = ()
     presigned: tuple[Presigned, ...] = ()
+
+
+class Good(NamedTuple):
+    """What a version that validated outside was made of."""
+
+    content: Zone
+    state: State
+    keys: dict[KeyId, Key]
+    serial: int
+
+
+class Fallen(NamedTuple):
+    """What was rolled back: a digest of the content that failed, and until when keys stay put."""
+
+    failed: bytes = b""
+    halted_until: int = 0
 
 
 class KeyStore:
@@ -202,10 +232,57 @@ class KeyStore:
         keys = {ident: key for ident, key in signed.keys.items() if ident in kept}
         return signed._replace(keys=keys, revision=signed.revision + 1, spares=spares)
 
+    def keep_good(self, good: Good, fallen: Fallen) -> None:
+        """Keep what a version was made of that validated outside, in place of the one before."""
+        text = names.to_text(good.content.origin)
+        keys = [self._row(text, key) for key in good.keys.values()]
+        kept = [[row["role"], row["dnskey"].hex(), row["sealed"].hex()] for row in keys]
+        content = zlib.compress(pack_records(good.content.records()), 1)
+        with self._begin() as connection:
+            connection.execute(sa.delete(_good).where(_good.c.zone == text))
+            connection.execute(
+                sa.insert(_good).values(
+                    zone=text, serial=good.serial, state=write_state(good.state),
+                    keys=json.dumps(kept), content=content, **fallen._asdict(),
+                )
+            )  # fmt: skip
+
+    def good(self, zone: bytes) -> Good | None:
+        """Give what was kept of a zone's last good version. Raises: DataFault; see `load`."""
+        text = names.to_text(zone)
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(_good).where(_good.c.zone == text)).first()
+        if row is None:
+            return None
+        keys = [
+            zone_keys.unseal(
+                zone, KeyRole(role), bytes.fromhex(dnskey), bytes.fromhex(sealed), self._sealing_key
+            )
+            for role, dnskey, sealed in json.loads(row.keys)
+        ]
+        content = Zone.build(zone, unpack_records(zlib.decompress(row.content)))
+        return Good(
+            content, read_state(row.state), {key_id(key.dnskey): key for key in keys}, row.serial
+        )
+
+    def note_fall(self, zone: bytes, fallen: Fallen) -> None:
+        """Note that a zone was rolled back to its good version."""
+        with self._begin() as connection:
+            same = _good.c.zone == names.to_text(zone)
+            connection.execute(sa.update(_good).where(same).values(**fallen._asdict()))
+
+    def fallen(self, zone: bytes) -> Fallen:
+        """Tell what of a zone was rolled back."""
+        wanted = sa.select(_good.c.failed, _good.c.halted_until)
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted.where(_good.c.zone == names.to_text(zone))).first()
+        return Fallen() if row is None else Fallen(row.failed, row.halted_until)
+
     def remove(self, zone: bytes) -> None:
         """Forget a zone and destroy its keys."""
         text = names.to_text(zone)
         with self._begin() as connection:
+            connection.execute(sa.delete(_good).where(_good.c.zone == text))
             connection.execute(sa.delete(_keys).where(_keys.c.zone == text))
             connection.execute(sa.delete(_offline).where(_offline.c.zone == text))
             connection.execute(sa.delete(_zones).where(_zones.c.zone == text))

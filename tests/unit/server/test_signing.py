@@ -12,7 +12,7 @@ from quada.zones.keys import KeyRole
 from quada.zones.keystate import RolloverPolicy
 from quada.zones.sighting import Sighting
 from quada.zones.sign import with_serial
-from quada.zones.zone import RRset, find
+from quada.zones.zone import RRset, diff, find
 
 ORIGIN = names.from_text("example.")
 WWW = names.from_text("www.example.")
@@ -238,3 +238,62 @@ def test_what_was_found_good_outside_can_be_gone_back_to(desk, make_zone, conten
     assert made.version.serial == bad.serial + 1
     assert made.version.rrset(WWW, codes.AAAA) == good.rrset(WWW, codes.AAAA)
     assert desk.tick(NOW_S + 30, NOW_S + 30.0) == []
+
+
+def restarted(tmp_path) -> SigningDesk:
+    return SigningDesk(KeyStore.open(tmp_path))
+
+
+def test_what_was_good_can_be_gone_back_to_after_a_restart(desk, make_zone, content, tmp_path):
+    good = desk.publish(content, NOW_S)
+    desk.found_good(ORIGIN, good.serial)
+    again = restarted(tmp_path)
+    bad = again.publish(make_zone(TEXT.replace("db8::1", "db8::bad"), "example."), NOW_S + 10)
+    made = again.roll_back(ORIGIN, bad.serial, NOW_S + 20)
+    assert made.version.serial == bad.serial + 1
+    assert made.version.rrset(WWW, codes.AAAA) == good.rrset(WWW, codes.AAAA)
+
+
+def test_content_that_was_rolled_back_stays_so_until_it_is_changed(
+    desk, make_zone, content, tmp_path
+):
+    damaged = make_zone(TEXT.replace("db8::1", "db8::bad"), "example.")
+    good = desk.publish(content, NOW_S)
+    desk.found_good(ORIGIN, good.serial)
+    bad = desk.publish(damaged, NOW_S + 10)
+    last = desk.roll_back(ORIGIN, bad.serial, NOW_S + 20).version
+    reloaded = desk.publish(damaged, NOW_S + 25)
+    assert reloaded.rrset(WWW, codes.AAAA) == good.rrset(WWW, codes.AAAA)
+    desk.found_good(ORIGIN, reloaded.serial)
+
+    again = restarted(tmp_path)
+    served = again.publish(damaged, NOW_S + 30)
+    assert served.rrset(WWW, codes.AAAA) == good.rrset(WWW, codes.AAAA)
+    assert served.serial > last.serial
+    assert again.tick(NOW_S + 40, 40.0) == []
+    (told,) = again.status()
+    assert told["is_rolled_back"]
+    assert "an hour after a rollback" in [one["waits_for"] for one in told["held"]]
+
+    mended = make_zone(TEXT.replace("db8::1", "db8::2"), "example.")
+    served = again.publish(mended, NOW_S + 50)
+    assert served.rrset(WWW, codes.AAAA) == mended.rrset(WWW, codes.AAAA)
+    assert not again.status()[0]["is_rolled_back"]
+    third = restarted(tmp_path)
+    served = third.publish(damaged, NOW_S + 60)
+    assert served.rrset(WWW, codes.AAAA) == damaged.rrset(WWW, codes.AAAA), "it was changed since"
+
+
+def test_keys_of_what_was_good_are_sealed_and_go_with_the_zone(desk, content, tmp_path):
+    good = desk.publish(content, NOW_S)
+    desk.found_good(ORIGIN, good.serial)
+    store = KeyStore.open(tmp_path)
+    kept = store.good(ORIGIN)
+    assert kept.serial == good.serial
+    assert not any(diff(kept.content, content))
+    (key,) = kept.keys.values()
+    assert key.octets() == store.load(ORIGIN).keys[key.algorithm, key.tag].octets()
+    everything = (tmp_path / "keys.db").read_bytes() + (tmp_path / "keys.db-wal").read_bytes()
+    assert key.octets() not in everything
+    store.remove(ORIGIN)
+    assert store.good(ORIGIN) is None
