@@ -84,3 +84,34 @@ def test_what_the_other_machine_signed_is_served(tmp_path: Path, make_zone, algo
     assert key.rpartition("+")[2].lstrip("0") in told
     quada("skr", "import", "example", "signed", "--state-dir", "var")
     serve_and_verify(here, make_zone)
+
+
+def test_one_offline_ksk_replaces_another_by_way_of_files(tmp_path: Path, make_zone) -> None:
+    away, here = tmp_path / "away", tmp_path / "here"
+    away.mkdir()
+    here.mkdir()
+    keys = []
+    for _ in range(2):
+        keys.append(run("dnssec-keygen", "-q", "-a", "13", "-f", "KSK", "example", cwd=away))
+        (here / f"{keys[-1]}.key").write_text((away / f"{keys[-1]}.key").read_text())
+    old, new = keys
+
+    def quada(*command: str, cwd: Path = here) -> str:
+        return run(sys.executable, "-m", "quada", "dnssec", *command, cwd=cwd)
+
+    state = ("--state-dir", "var")
+    quada("enable", "example", "--offline-ksk", f"{old}.key", *state)
+    assert "once both KSKs have signed" in quada(
+        "skr", "replace", "example", "--offline-ksk", f"{new}.key", *state
+    )
+    quada("skr", "request", "example", "--days", "30", "-o", str(away / "ask"), *state)
+    for number, (key, other) in enumerate(((old, new), (new, old))):
+        with pytest.raises(AssertionError, match="without key"):
+            quada("skr", "sign", "ask", "--key", key, "-o", "alone", cwd=away)
+        made = str(here / f"signed{number}")
+        quada("skr", "sign", "ask", "--key", key, "--beside", f"{other}.key", "-o", made, cwd=away)
+        quada("skr", "import", "example", made, *state)
+    serve_and_verify(here, make_zone)
+    tags = {name.rpartition("+")[2].lstrip("0") for name in keys}
+    told = quada("status", "example", *state)
+    assert all(tag in told for tag in tags), told

@@ -39,6 +39,31 @@ def enable_offline(origin: bytes, wanted: Wanted, dnskey: bytes, now_s: int) -> 
     return signed._replace(state=bring_key(signed, state, keys, KeyRole.ZSK, now_s), keys=keys)
 
 
+def replace_offline(signed: SignedZone, dnskey: bytes, now_s: int) -> SignedZone:
+    """Have another offline KSK replace the present one, as soon as both have signed a request.
+
+    Raises: DataFault where the zone's KSK is here, a rollover is under way, or the key is unfit.
+    """
+    place, policy = names.to_text(signed.zone), signed.policy.rollover
+    present = list(signed.state.staying(KeyRole.KSK))
+    if not offline_ksks(signed.state, signed.keys):
+        raise DataFault("the zone's KSK is not offline", place=place)
+    if any(not ring.is_staying for ring in signed.state.rings):
+        raise DataFault("a rollover is under way", place=place, remedy="wait, or turn it round")
+    if not int.from_bytes(dnskey[:2], "big") & FLAG_SEP:
+        raise DataFault("the key is no KSK: its SEP flag is not set", place=place)
+    if dnskey[3] != policy.algorithm:
+        raise DataFault(f"the key is not of the zone's algorithm {policy.algorithm}", place=place)
+    ident = key_id(dnskey)
+    if any(ident[1] == tag for _, tag in signed.keys):
+        raise DataFault(f"the zone has a key {ident[1]} already", place=place)
+    state = add_key(
+        signed.state, KeyRole.KSK, dnskey, now_s, replaces=frozenset(one.key for one in present)
+    )
+    keys = {**signed.keys, ident: Key(signed.zone, KeyRole.KSK, dnskey)}
+    return signed._replace(state=state, keys=keys)
+
+
 def request_signatures(signed: SignedZone, now_s: int, days: int) -> tuple[SignedZone, Request]:
     """Compose what an offline KSK is to sign for a time; makes the ZSKs it takes.
 

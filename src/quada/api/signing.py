@@ -149,7 +149,7 @@ def roll(signed: SignedZone, now_s: int, *, role: str = "", algorithm: str = "")
     if offline_ksks(signed.state, signed.keys) and (algorithm or role != KeyRole.ZSK):
         raise DataFault(
             "the KSK is offline: it cannot be replaced from here", place=names.to_text(signed.zone),
-            remedy="--role zsk",
+            remedy="`quada dnssec skr replace`, or --role zsk",
         )  # fmt: skip
     if algorithm:
         rolling = rolling._replace(algorithm=read_algorithm(algorithm))

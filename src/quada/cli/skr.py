@@ -59,6 +59,30 @@ def request(
 
 
 @skr.command()
+def replace(
+    zone: Annotated[str, typer.Argument(help="The zone's name.")],
+    offline_ksk: Annotated[Path, typer.Option(help="Public file of the new KSK.")],
+    state_dir: StateDir = Path("var"),
+    as_json: AsJson = False,
+) -> None:
+    """Have another offline KSK replace the present one: then request, sign with both, import."""
+    import quada.api.offline as offline
+    import quada.api.signing as signing
+    from quada.store.keys import KeyStore
+    from quada.zones.signature import key_tag
+
+    with faults_exit(as_json=as_json):
+        store, origin = KeyStore.open(state_dir), zone_name(zone)
+        dnskey = read_public_key(offline_ksk, origin)
+        signed = offline.replace_offline(signing.load(store, origin), dnskey, int(time.time()))
+        store.save(signed)
+        if as_json:
+            print_json({"zone": names.to_text(origin), "tag": key_tag(dnskey)})
+        else:
+            typer.echo(f"KSK {key_tag(dnskey)} comes once both KSKs have signed a new request")
+
+
+@skr.command()
 def key(
     zone: Annotated[str, typer.Argument(help="The zone's name.")],
     output: Output,
@@ -100,6 +124,10 @@ def sign(
     token: TokenLabel = "quada",
     pin_file: PinFile = None,
     label: KeyLabel = "",
+    beside: Annotated[
+        Path | None,
+        typer.Option(help="Public file of the other KSK, while one replaces another."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign a request: on the machine that has the KSK, in files or in a PKCS#11 token."""
@@ -108,12 +136,13 @@ def sign(
 
     with faults_exit(as_json=as_json):
         asked = read_request(_read(file), str(file))
+        other = None if beside is None else read_public_key(beside, asked.zone)
         if key is not None:
-            made = sign_request(asked, read_key(key, asked.zone))
+            made = sign_request(asked, read_key(key, asked.zone), beside=other)
         else:
             held, name = _token(module, token, pin_file), label or names.to_text(asked.zone)
             ksk = Key(asked.zone, KeyRole.KSK, held.ksk(name))
-            made = sign_request(asked, ksk, held.signer(name))
+            made = sign_request(asked, ksk, held.signer(name), beside=other)
             held.close()
         _write(output, write_response(asked.zone, made))
         _tell(asked, as_json=as_json)

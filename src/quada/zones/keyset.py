@@ -92,8 +92,14 @@ def unsigned_ahead(
     """Say what a state would serve that its offline KSK has not signed; "" for nothing."""
     if not any(ring.is_published for ring in state.rings) or not offline_ksks(state, keys):
         return ""
+    signers = {
+        ring.key[1]
+        for ring in state.rings
+        if ring.signs_keys and ring.is_published and ring.dnskey in offline_ksks(state, keys)
+    }
     for rrset in _apex_rrsets(state, policy, origin):
-        if not pick(made, rrset, now_s):
+        signed_by = {int.from_bytes(rdata[16:18], "big") for rdata in pick(made, rrset, now_s)}
+        if not signed_by or not signers <= signed_by:
             what = {codes.DNSKEY: "DNSKEY", codes.CDS: "CDS"}.get(rrset.rdtype, "CDNSKEY")
             tags = ""
             if rrset.rdtype == codes.DNSKEY:
@@ -145,7 +151,7 @@ def _child_ds(
     wanted = sorted(ring.dnskey for ring in state.rings if ring.wants_ds)
     if wanted:
         made = (signature.ds_rdata(origin, dnskey) for dnskey in wanted)
-        return tuple(ds for ds in made if ds is not None), tuple(wanted)
+        return tuple(sorted(ds for ds in made if ds is not None)), tuple(wanted)
     if not state.is_signed and state.ds_seen and published:
         return (CDS_DELETE,), (CDNSKEY_DELETE,)
     return (), ()

@@ -78,10 +78,10 @@ def compose_request(
 ) -> Request:
     """Compose a request: every DNSKEY RRset of the ZSKs in their order, CDS and CDNSKEY.
 
-    Takes the DNSKEYs of the ZSKs to come, in order, and the time to cover.
-    Raises: DataFault where the zone has no KSK.
+    While a KSK replaces another, that is with either of them and with both. Takes the DNSKEYs of
+    the ZSKs to come, in order, and the time to cover. Raises: DataFault where the zone has no KSK.
     """
-    ksks = [ring.dnskey for ring in state.staying(KeyRole.KSK)]
+    ksks = _ksk_sets(state)
     if not ksks:
         raise DataFault("the zone has no KSK", place=names.to_text(zone))
     rings = sorted(
@@ -90,6 +90,7 @@ def compose_request(
     zsks = [ring.dnskey for ring in rings] + list(spares)
     began_s = rings[0].made_at if rings else span.inception_s
     life_s = rolling.zsk_lifetime_s or span.expiration_s - span.inception_s
+    ttl = rolling.dnskey_ttl_s
     asked = []
     for number, zsk in enumerate(zsks):
         begin_s = max(span.inception_s, began_s + number * life_s - _MARGIN_S)
@@ -98,14 +99,27 @@ def compose_request(
         if not windows:
             continue
         for some in ([zsk], zsks[number : number + 2]):
-            rrset = RRset(codes.DNSKEY, rolling.dnskey_ttl_s, tuple(sorted({*ksks, *some})))
-            asked.append(Asked(rrset, windows))
+            for set_ in ksks:
+                rrset = RRset(codes.DNSKEY, ttl, tuple(sorted({*set_, *some})))
+                asked.append(Asked(rrset, windows))
     whole = tuple(_windows(span, signing))
-    ds = (signature.ds_rdata(zone, ksk) for ksk in ksks)
-    cds = tuple(sorted(one for one in ds if one is not None))
-    asked.append(Asked(RRset(codes.CDS, rolling.dnskey_ttl_s, cds), whole))
-    asked.append(Asked(RRset(codes.CDNSKEY, rolling.dnskey_ttl_s, tuple(sorted(ksks))), whole))
+    for set_ in ksks:
+        ds = (signature.ds_rdata(zone, ksk) for ksk in set_)
+        cds = tuple(sorted(one for one in ds if one is not None))
+        asked.append(Asked(RRset(codes.CDS, ttl, cds), whole))
+        asked.append(Asked(RRset(codes.CDNSKEY, ttl, tuple(sorted(set_))), whole))
     return Request(zone, tuple(dict.fromkeys(asked)))
+
+
+def _ksk_sets(state: State) -> list[tuple[bytes, ...]]:
+    """Give the sets of KSKs that a zone may be served with: one, or two and each of them."""
+    rings = [ring for ring in state.rings if ring.role is KeyRole.KSK]
+    going = [ring.dnskey for ring in rings if not ring.is_staying]
+    staying = [ring.dnskey for ring in rings if ring.is_staying]
+    if not staying:
+        return []
+    sets = [tuple(staying)]
+    return [tuple(going), (*going, *staying), *sets] if going else sets
 
 
 def _windows(span: Window, policy: SigningPolicy) -> Iterator[Window]:
@@ -118,22 +132,30 @@ def _windows(span: Window, policy: SigningPolicy) -> Iterator[Window]:
 
 
 def sign_request(
-    request: Request, key: Key, sign: Callable[[bytes], bytes] | None = None
+    request: Request,
+    key: Key,
+    sign: Callable[[bytes], bytes] | None = None,
+    beside: bytes | None = None,
 ) -> list[Presigned]:
     """Sign a request with a KSK. Raises: DataFault where it is not about that key.
 
-    Takes the function that signs, where the private half is in a token.
+    Takes the function that signs, where the private half is in a token, and the DNSKEY of the other
+    KSK while one replaces another.
 
-    A DNSKEY RRset without the key, or CDS of another, is never signed: who can write requests must
-    not be able to change the parent's DS.
+    A DNSKEY RRset without the key, or CDS of any but these, is never signed: who can write requests
+    must not be able to change the parent's DS. RFC: 7344 4.1, for which the old KSK must sign the
+    CDS of the new one.
     """
     place = names.to_text(request.zone)
     if key.zone != request.zone:
         raise DataFault(f"the key is of {names.to_text(key.zone)}", place=place)
     signer = SigningKey(key.algorithm, key.tag, sign or key.signer())
+    allowed = [key.dnskey] if beside is None else [key.dnskey, beside]
     out = []
     for rrset, windows in request.asked:
-        if key.dnskey not in _keys_of(request.zone, rrset, key):
+        if not _may_sign(request.zone, rrset, key.dnskey, allowed):
+            if beside is not None and rrset.rdtype == codes.DNSKEY and beside in rrset.rdatas:
+                continue  # the other one's to sign
             raise DataFault(f"an RRset to sign is without key {key.tag}", place=place)
         task = Task(request.zone, rrset)
         made = tuple(
@@ -143,13 +165,13 @@ def sign_request(
     return out
 
 
-def _keys_of(zone: bytes, rrset: RRset, key: Key) -> tuple[bytes, ...]:
-    if rrset.rdtype == codes.CDS:
-        fits = rrset.rdatas == (signature.ds_rdata(zone, key.dnskey),)
-        return (key.dnskey,) if fits else ()
+def _may_sign(zone: bytes, rrset: RRset, dnskey: bytes, allowed: list[bytes]) -> bool:
+    if rrset.rdtype == codes.DNSKEY:
+        return dnskey in rrset.rdatas
     if rrset.rdtype == codes.CDNSKEY:
-        return rrset.rdatas if rrset.rdatas == (key.dnskey,) else ()
-    return rrset.rdatas if rrset.rdtype == codes.DNSKEY else ()
+        return len(rrset.rdatas) > 0 and set(rrset.rdatas) <= set(allowed)
+    ds = {signature.ds_rdata(zone, one) for one in allowed}
+    return rrset.rdtype == codes.CDS and len(rrset.rdatas) > 0 and set(rrset.rdatas) <= ds
 
 
 def accept(zone: bytes, ksks: Iterable[bytes], made: Iterable[Presigned]) -> list[Presigned]:

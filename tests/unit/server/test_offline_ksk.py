@@ -8,11 +8,12 @@ import quada.api.offline as offline
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
-from quada.api.signing import Wanted, roll
+from quada.api.signing import Wanted, roll, turn_back
 from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore
 from quada.wire.faults import DataFault
 from quada.zones.keys import KeyRole, make_key
+from quada.zones.keystate import Method
 from quada.zones.offline import (
     Presigned,
     read_request,
@@ -157,3 +158,96 @@ def test_the_ksk_cannot_be_rolled_from_here(store) -> None:
     with pytest.raises(DataFault, match="offline"):
         roll(store.load(ORIGIN), NOW_S)
     assert roll(store.load(ORIGIN), NOW_S, role="zsk")
+
+
+def bring(store: KeyStore, now_s: int, days: int, *pairs) -> None:
+    """Have each key sign the present request, beside the other; bring in what they made."""
+    signed, asked = offline.request_signatures(store.load(ORIGIN), now_s, days)
+    store.save(signed)
+    for key, other in pairs:
+        made = sign_request(asked, key, beside=None if other is None else other.dnskey)
+        store.save(offline.import_signatures(store.load(ORIGIN), made, now_s))
+
+
+@pytest.mark.parametrize("method", list(Method), ids=str)
+def test_one_offline_ksk_replaces_another_and_every_step_validates(
+    store, ksk, make_zone, method
+) -> None:
+    signed = store.load(ORIGIN)
+    rolling = signed.policy.rollover._replace(method=method)
+    store.save(signed._replace(policy=signed.policy._replace(rollover=rolling)))
+    sign_ahead(store, ksk, NOW_S, 60)
+    desk, new = SigningDesk(store), make_key(ORIGIN, KeyRole.KSK)
+    version, now_s, parent = desk.publish(make_zone(TEXT, "example."), NOW_S), NOW_S, frozenset()
+
+    def live(days: float, until=lambda: False) -> None:
+        """Let time pass; the parent follows CDS, and all that serves validates under its DS."""
+        nonlocal version, now_s, parent
+        end_s = now_s + days * DAY_S
+        while now_s < end_s and not until():
+            now_s += DAY_S // 8
+            for made in desk.tick(now_s, float(now_s)):
+                version = made.version
+            assert desk.refused == {}
+            cds = version.rrset(ORIGIN, codes.CDS)
+            if cds is not None:
+                parent = frozenset(cds.rdatas)
+                seen = [Sighting("ns", family, parent) for family in (6, 4)]
+                assert desk.see_parent(ORIGIN, seen, now_s) == ""
+            if parent:
+                dnskeys = version.rrset(ORIGIN, codes.DNSKEY)
+                world = gate.World((dnskeys.rdatas,), (tuple(parent),))
+                case = gate.open_case(version, None, world, now_s)
+                assert gate.close_case(case, gate.verify(case.checks)) == []
+
+    live(4)
+    assert parent == {ksk.ds()}
+    replaced = offline.replace_offline(store.load(ORIGIN), new.dnskey, now_s)
+    store.save(replaced)
+    live(1)
+    assert parent == {ksk.ds()}
+    assert any("has not signed" in one["waits_for"] for one in desk.status()[0]["held"])
+
+    bring(store, now_s, 60, (ksk, new))
+    live(1)
+    assert ksk.ds() in parent
+    assert version.rrset(ORIGIN, codes.DNSKEY).rdatas.count(new.dnskey) == 0, "it has not signed"
+    bring(store, now_s, 60, (ksk, new), (new, ksk))
+    live(12, until=lambda: ksk.dnskey not in version.rrset(ORIGIN, codes.DNSKEY).rdatas)
+    live(4)
+    assert parent == {new.ds()}, desk.status()
+    assert new.dnskey in version.rrset(ORIGIN, codes.DNSKEY).rdatas
+    assert [key.dnskey for key in store.load(ORIGIN).keys.values() if key.private is None] == [
+        new.dnskey
+    ]
+    bring(store, now_s, 60, (new, None))
+    live(50)
+
+
+def test_who_signs_must_be_told_of_the_other_key(store, ksk) -> None:
+    new = make_key(ORIGIN, KeyRole.KSK)
+    store.save(offline.replace_offline(store.load(ORIGIN), new.dnskey, NOW_S))
+    _, asked = offline.request_signatures(store.load(ORIGIN), NOW_S, 30)
+    for key in (ksk, new):
+        with pytest.raises(DataFault, match=f"without key {key.tag}"):
+            sign_request(asked, key)
+    stranger = make_key(ORIGIN, KeyRole.KSK)
+    with pytest.raises(DataFault, match="without key"):
+        sign_request(asked, ksk, beside=stranger.dnskey)
+
+
+def test_a_replacement_that_cannot_be_is_refused(store, ksk) -> None:
+    signed = store.load(ORIGIN)
+    zsk = make_key(ORIGIN, KeyRole.ZSK)
+    with pytest.raises(DataFault, match="SEP"):
+        offline.replace_offline(signed, zsk.dnskey, NOW_S)
+    with pytest.raises(DataFault, match="already"):
+        offline.replace_offline(signed, ksk.dnskey, NOW_S)
+    other = make_key(ORIGIN, KeyRole.KSK, 15)
+    with pytest.raises(DataFault, match="algorithm"):
+        offline.replace_offline(signed, other.dnskey, NOW_S)
+    under_way = offline.replace_offline(signed, make_key(ORIGIN, KeyRole.KSK).dnskey, NOW_S)
+    with pytest.raises(DataFault, match="under way"):
+        offline.replace_offline(under_way, make_key(ORIGIN, KeyRole.KSK).dnskey, NOW_S)
+    back = turn_back(under_way)
+    assert [ring.dnskey for ring in back.state.staying(KeyRole.KSK)] == [ksk.dnskey]
