@@ -112,6 +112,6 @@ def test_one_offline_ksk_replaces_another_by_way_of_files(tmp_path: Path, make_z
         quada("skr", "sign", "ask", "--key", key, "--beside", f"{other}.key", "-o", made, cwd=away)
         quada("skr", "import", "example", made, *state)
     serve_and_verify(here, make_zone)
-    tags = {name.rpartition("+")[2].lstrip("0") for name in keys}
+    # Nobody had been served the old one, so nobody needs it.
     told = quada("status", "example", *state)
-    assert all(tag in told for tag in tags), told
+    assert f"KSK {new.rpartition('+')[2].lstrip('0')} " in told
