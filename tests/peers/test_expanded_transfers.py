@@ -236,6 +236,7 @@ def test_a_restart_forgets_neither_serial_nor_addresses(serve, tmp_path, until, 
     assert status["content_serial"] == 1
     assert status["serial"] == serial(again.port) > 1
     assert status["without_address"] == ["lost.example.com."]
+    assert "published without address" in first.log.read_text()
     again.stop()
     back = serve(
         "--role", "authority", "--config", str(configure(tmp_path, resolver, mode="private")),

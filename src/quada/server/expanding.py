@@ -55,6 +55,7 @@ class Expanding:
         self._zones: dict[bytes, ExpandedZone] = {}
         self._owners: dict[bytes, dict[bytes, set[bytes]]] = {}
         self._externals: tuple[bytes, ...] = ()
+        self._unknown: dict[bytes, set[str]] = {}
         self._news: set[bytes] = set()
         self._is_changed = True
 
@@ -123,6 +124,7 @@ class Expanding:
             if version is not None:
                 self._keep(origin, zone)
                 self._serve(version)
+            self._tell(origin, zone)
         aliases = self._authority.book.aliases
         if aliases is not None:
             found = set() if is_all else set(self._externals)
@@ -149,6 +151,15 @@ class Expanding:
     def _look(self, now: float) -> None:
         written = {o: zone.written for o, zone in self._zones.items() if zone.written is not None}
         self._sights.look(self._authority.book.served, written, int(now))
+
+    def _tell(self, origin: bytes, zone: ExpandedZone) -> None:
+        """Say which names have lost their addresses, or have them again."""
+        before, now = self._unknown.get(origin, set()), set(zone.unknown())
+        self._unknown[origin] = now
+        for name in sorted(now - before):
+            log.warning("published without address", zone=names.to_text(origin), name=name)
+        for name in sorted(before - now):
+            log.info("published with addresses again", zone=names.to_text(origin), name=name)
 
     def _keep(self, origin: bytes, zone: ExpandedZone) -> None:
         """Write down what is about to be published, so that its serial is never used twice."""

@@ -179,7 +179,9 @@ class Secondaries:
             }
             try:
                 wait_s = refresh_s if done else retry_s
-                await asyncio.wait_for(self._wake[origin].wait(), wait_s)
+                # Not wait_for: it loses a cancellation that comes with what it waits for.
+                async with asyncio.timeout(wait_s):
+                    await self._wake[origin].wait()
             except TimeoutError:
                 continue
 
