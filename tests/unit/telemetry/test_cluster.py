@@ -78,3 +78,12 @@ def test_a_client_that_is_no_address_is_located_without_harm(client: str) -> Non
     """Logs of others say what they like, and what a log says must not end the watch."""
     tried = [client] * 40 + [f"2001:db8:{n:x}::9" for n in range(200)]
     assert locate(tried, [client] * 30).verdict
+
+
+def test_more_failures_than_attempts_are_placed_all_the_same() -> None:
+    """A retry may fall into a window whose first attempt was before it."""
+    for seed in range(300):
+        chance = random.Random(seed)
+        tried = attempts(chance, 150)
+        failed = [*chance.choices(tried, k=chance.randrange(12, 400)), *attempts(chance, 3)]
+        assert locate(tried, failed).verdict

@@ -80,6 +80,15 @@ def test_repeating_over_tcp_is_no_signal_where(habit: dict[str, Any]) -> None:
     assert told(asked(m, **habit) for m in range(20)) == []
 
 
+def test_more_retries_than_attempts_in_a_window_harm_nothing() -> None:
+    """What was asked before a window is repeated in it, over both families."""
+    minutes = [asked(m, six_again=1.0, four_again=1.0) for m in range(12)]
+    for events in minutes:
+        for one in events:
+            one.at_ns += 58 * 10**9  # so that most repeat in the minute after
+    told(minutes)
+
+
 def test_without_ipv4_clients_retries_are_compared_with_what_is_usual() -> None:
     minutes = []
     for number in range(120):

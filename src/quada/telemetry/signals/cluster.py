@@ -61,8 +61,10 @@ class _Prefix(NamedTuple):
 def locate(attempts: Iterable[str], failures: Iterable[str]) -> Place:
     """Find where failures are. Takes the clients of all attempts, and of those that failed."""
     tried, failed = Counter(attempts), Counter(failures)
+    for client, count in failed.items():  # the attempt may have been before the window
+        tried[client] = max(tried[client], count)
     total, bad = sum(tried.values()), sum(failed.values())
-    if bad < _EVENTS_MIN or not total:
+    if bad < _EVENTS_MIN:
         return Place(UNSURE)
     keys = {client: _keys(client) for client in tried}
     named: list[_Prefix] = []
@@ -121,7 +123,10 @@ def _scan(
         surprise = _unlikely(here_bad, here_tried, bad, total)
         if best is None or (surprise, depth) > (best.surprise, best.depth):
             best = _Prefix(key, depth, here_bad, here_tried, surprise)
-    if best is None or 0.5 * math.erfc(math.sqrt(best.surprise)) * len(counts) > _CHANCE_MAX:
+    if (
+        best is None
+        or 0.5 * math.erfc(math.sqrt(max(0.0, best.surprise))) * len(counts) > _CHANCE_MAX
+    ):
         return None
     return best
 
@@ -139,7 +144,7 @@ def _unlikely(here_bad: int, here_tried: int, bad: int, total: int) -> float:
 
 
 def _fit(bad: int, tried: int) -> float:
-    """Give the log-likelihood of a rate that is the one seen; counts of retries may exceed one."""
+    """Give the log-likelihood of the rate that is seen."""
     if not 0 < bad < tried:
         return 0.0
     return bad * math.log(bad / tried) + (tried - bad) * math.log(1 - bad / tried)

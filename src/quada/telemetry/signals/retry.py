@@ -207,7 +207,7 @@ class Retries:
                 continue
             if tried4 >= _COUNT_MIN * 2:
                 is_odd = fisher(len(again), len(tried), again4, tried4) < _P_MAX
-                share4 = wilson(again4, tried4)[1]
+                share4 = wilson(min(again4, tried4), tried4)[1]
             else:
                 is_odd = _is_unusual(len(again), len(tried), usual, count)
                 share4 = again4 / max(1, tried4)
