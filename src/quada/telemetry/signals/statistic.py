@@ -16,6 +16,8 @@ def fisher(bad: int, tries: int, other_bad: int, other_tries: int) -> float:
 
     Exact by log-factorials; for counts too large for that, the normal approximation.
     """
+    # What was tried before a window may fail in it.
+    bad, other_bad = min(bad, tries), min(other_bad, other_tries)
     total, all_bad = tries + other_tries, bad + other_bad
     if not other_tries:
         return 1.0  # without a control nothing can be said
