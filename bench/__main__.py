@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import authority, resolver
+from quada.build import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +114,7 @@ def _machine() -> str:
     kernel = platform.release().partition("-")[0]
     perf = subprocess.run(["dnsperf", "-h"], capture_output=True, text=True, check=False)
     version = next((w for w in perf.stdout.splitlines() if "ersion" in w), "dnsperf").strip()
-    return f"{os.cpu_count()} cores of {model}, Linux {kernel}, {version}"
+    return f"quada {build()}; {os.cpu_count()} cores of {model}, Linux {kernel}, {version}"
 
 
 main()

@@ -18,12 +18,18 @@ import dns.query
 import httpx
 import pytest
 
+from quada.build import stale
 from quada.server.control import command
 from quada.store.accounts import FILE, Accounts
 from quada.store.zones import Author, ZoneStore
 from quada.zones import read_zone
 
 pytest_plugins = ["signed_world"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if stale() and "interpreted" not in sys.modules:
+        raise pytest.UsageError("compiled from other sources: make compile, or make interpreted")
 
 
 @dataclass

@@ -4,7 +4,7 @@
 set -eu
 packages="bind9 bind9-dnsutils bind9-utils knot knot-dnsutils knot-module-dnstap nsd ldnsutils dnsperf iproute2 unbound
 pdns-server pdns-backend-bind pdns-recursor knot-resolver chromium dnsmasq-base radvd kea-dhcp6-server
-certbot lego pebble clickhouse-server softhsm2 systemd fstrm-bin"
+certbot lego pebble clickhouse-server softhsm2 systemd fstrm-bin gcc libc6-dev python3-dev"
 
 missing=""
 for package in $packages; do

@@ -42,13 +42,16 @@ class Template(NamedTuple):
     tail: bytes
 
 
-class Spot(NamedTuple):
+class Spot:
     """A place in a zone where names do not exist: the nearest name above that does."""
 
-    zone: Served
-    encloser: bytes
-    is_wild: bool
-    templates: dict[bytes, Template]
+    __slots__ = ("encloser", "is_wild", "templates", "zone")
+
+    def __init__(self, zone: Served, encloser: bytes, *, is_wild: bool) -> None:
+        self.zone = zone
+        self.encloser = encloser
+        self.is_wild = is_wild
+        self.templates: dict[bytes, Template] = {}
 
 
 class Absence:
@@ -129,7 +132,7 @@ class Absence:
         if (zone.cuts or zone.dnames) and zone.cut_above(qname) is not None:
             return None
         encloser = zone.closest_encloser(qname)
-        spot = Spot(zone, encloser, b"\x01*" + encloser in zone.nodes, {})
+        spot = Spot(zone, encloser, is_wild=b"\x01*" + encloser in zone.nodes)
         if encloser == names.parent(qname):
             # What is above one child of a name that exists is above all its children.
             if len(self._spots) >= _SPOTS_MAX:

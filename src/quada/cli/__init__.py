@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from quada import __version__
+from quada.build import build, stale
 
 VERBS = {
     "agent": "agent",
@@ -58,7 +59,7 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"quada {__version__}")
+        typer.echo(f"quada {__version__} ({build()})")
         raise typer.Exit
 
 
@@ -81,4 +82,9 @@ def load(verb: str = "") -> typer.Typer:
 
 def main() -> None:
     """Run the command line."""
+    if old := stale():
+        sys.exit(
+            f"quada was compiled from other sources than lie here ({', '.join(old[:3])}):"
+            " make compile, or make interpreted"
+        )
     load(sys.argv[1] if len(sys.argv) > 1 else "")()

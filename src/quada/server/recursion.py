@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import quada.wire.codes as codes
 from quada.resolver.explain import explain
@@ -32,13 +32,14 @@ _SHADOW_LOOKUPS: Final = 4  # our choice: each half second
 _PREFETCH_MAX: Final = 5_000  # our choice: questions under way that leave no room for prefetch
 
 
-class _Waiter(NamedTuple):
+class _Waiter:
     """A client that waits for a question, since when, and the seat it takes."""
 
-    deferred: Deferred
-    pending: Pending
-    started: float
-    seat: Seat
+    __slots__ = ("deferred", "pending", "seat", "started")
+
+    def __init__(self, deferred: Deferred, pending: Pending, seat: Seat) -> None:
+        self.deferred, self.pending, self.seat = deferred, pending, seat
+        self.started = time.monotonic()
 
 
 class _Run(Generic[_T]):
@@ -100,7 +101,7 @@ class Lookups:
         if isinstance(seat, str):
             pending.send(*self._recursor.limited(work.question, seat, deferred.transport))
             return
-        waiter = _Waiter(deferred, pending, time.monotonic(), seat)
+        waiter = _Waiter(deferred, pending, seat)
         waiting = self._jobs.get(key)
         if waiting is not None:
             waiting.append(waiter)
@@ -190,14 +191,15 @@ class Lookups:
         waiters = self._jobs.pop(key, ())
         for waiter in waiters:  # whatever becomes of the answers
             self._quota.leave(waiter.seat)
-        for deferred, pending, started, _ in waiters:
+        for waiter in waiters:
+            deferred, pending = waiter.deferred, waiter.pending
             if pending.is_gone:
                 continue
             if recursed is None:
                 pending.send(*self._recursor.coded(deferred, codes.SERVFAIL))
                 continue
             question = deferred.work.question
-            took_us = int((now - started) * 1e6)
+            took_us = int((now - waiter.started) * 1e6)
             pending.send(*self._recursor.finish(question, recursed, deferred.transport, took_us))
 
 

@@ -95,7 +95,7 @@ class Cause(IntEnum):
     UNKNOWN = 7
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, init=False)
 class Event:
     """One query, or one upstream attempt, as far as its source can know it.
 
@@ -105,32 +105,92 @@ class Event:
     """
 
     at_ns: int
-    kind: Kind = Kind.QUERY
-    role: Role | None = None
-    source: str = "quada"
-    client: str | None = None
-    client_port: int | None = None
-    transport: Transport | None = None
-    listener: int | None = None
-    qname: str | None = None
-    qtype: int | None = None
-    qclass: int | None = None
-    opcode: int | None = None
-    rcode: int | None = None
-    flags: int = 0
-    is_nodata: bool | None = None
-    is_do: bool | None = None
-    ede: int | None = None
-    validation: Validation | None = None
-    provenance: Provenance | None = None
-    cause: Cause | None = None
-    zone: str | None = None
-    duration_us: int | None = None
-    response_octets: int | None = None
-    answer_count: int | None = None
-    upstream_family: int | None = None
-    weight: int = 1
-    detail: str = ""
+    kind: Kind
+    role: Role | None
+    source: str
+    client: str | None
+    client_port: int | None
+    transport: Transport | None
+    listener: int | None
+    qname: str | None
+    qtype: int | None
+    qclass: int | None
+    opcode: int | None
+    rcode: int | None
+    flags: int
+    is_nodata: bool | None
+    is_do: bool | None
+    ede: int | None
+    validation: Validation | None
+    provenance: Provenance | None
+    cause: Cause | None
+    zone: str | None
+    duration_us: int | None
+    response_octets: int | None
+    answer_count: int | None
+    upstream_family: int | None
+    weight: int
+    detail: str
+
+    def __init__(
+        self,
+        *,
+        at_ns: int,
+        kind: Kind = Kind.QUERY,
+        role: Role | None = None,
+        source: str = "quada",
+        client: str | None = None,
+        client_port: int | None = None,
+        transport: Transport | None = None,
+        listener: int | None = None,
+        qname: str | None = None,
+        qtype: int | None = None,
+        qclass: int | None = None,
+        opcode: int | None = None,
+        rcode: int | None = None,
+        flags: int = 0,
+        is_nodata: bool | None = None,
+        is_do: bool | None = None,
+        ede: int | None = None,
+        validation: Validation | None = None,
+        provenance: Provenance | None = None,
+        cause: Cause | None = None,
+        zone: str | None = None,
+        duration_us: int | None = None,
+        response_octets: int | None = None,
+        answer_count: int | None = None,
+        upstream_family: int | None = None,
+        weight: int = 1,
+        detail: str = "",
+    ) -> None:
+        # Written out because it is compiled with the class; what a dataclass makes is interpreted.
+        self.at_ns = at_ns
+        self.kind = kind
+        self.role = role
+        self.source = source
+        self.client = client
+        self.client_port = client_port
+        self.transport = transport
+        self.listener = listener
+        self.qname = qname
+        self.qtype = qtype
+        self.qclass = qclass
+        self.opcode = opcode
+        self.rcode = rcode
+        self.flags = flags
+        self.is_nodata = is_nodata
+        self.is_do = is_do
+        self.ede = ede
+        self.validation = validation
+        self.provenance = provenance
+        self.cause = cause
+        self.zone = zone
+        self.duration_us = duration_us
+        self.response_octets = response_octets
+        self.answer_count = answer_count
+        self.upstream_family = upstream_family
+        self.weight = weight
+        self.detail = detail
 
     @property
     def family(self) -> int | None:

@@ -274,10 +274,10 @@ class _Reader:
             rdata = self._read_rdata(rdtype, fields[at + 1 :])
         except Misread as fault:
             if fault.index >= 0:
-                fault.index += at + 1
+                fault.index = fault.index + at + 1
             raise
-        except DataFault as fault:
-            raise Misread(fault.message, index=at + 1, remedy=fault.remedy) from fault
+        except DataFault as misfit:
+            raise Misread(misfit.message, index=at + 1, remedy=misfit.remedy) from misfit
         self.gather.put(self.owner, rdtype, ttl, rdata)
         if self.places is not None:
             self.places.setdefault((self.owner, rdtype), place)
