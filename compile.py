@@ -24,6 +24,8 @@ _ROOT: Final = Path(__file__).resolve().parent
 _SOURCE: Final = _ROOT / "src"
 _BUILD: Final = _ROOT / "build"
 _STAMP: Final = _BUILD / "stamp"
+_LOG: Final = _BUILD / "log"
+_INTERPRETED: Final = frozenset(("__init__", "pool"))  # pools are dataclasses that travel
 _REMEDY: Final = "on Debian: apt-get install gcc python3-dev"
 # The rooms of the hot path whole; of the others what a query or a zone's text passes through.
 _COMPILED: Final = (
@@ -63,14 +65,18 @@ def main() -> None:
             print(f"not compiled, quada runs interpreted: there is no {lacking} ({_REMEDY})")
             return
         print("compiling the hot path: about a minute", flush=True)
-        _compile()
+        try:
+            _compile()
+        except BaseException:
+            print(_LOG.read_text()[-4000:])
+            raise
         _STAMP.write_text(stamp)
 
 
 def _sources() -> list[Path]:
     """Give the files to compile, below src/."""
     found = (path for pattern in _COMPILED for path in _SOURCE.glob(f"quada/{pattern}.py"))
-    return sorted(path.relative_to(_SOURCE) for path in found if path.name != "__init__.py")
+    return sorted(path.relative_to(_SOURCE) for path in found if path.stem not in _INTERPRETED)
 
 
 def _stamp() -> str:
@@ -118,7 +124,7 @@ def _compile() -> None:
     _BUILD.mkdir()
     os.chdir(_SOURCE)
     os.environ["MYPYPATH"] = str(_SOURCE)
-    with (_BUILD / "log").open("w") as log, contextlib.redirect_stdout(log):
+    with _LOG.open("w") as log, contextlib.redirect_stdout(log):
         extensions = mypycify(
             ["--config-file=../pyproject.toml", *map(str, _sources())],
             group_name="quada.compiled",

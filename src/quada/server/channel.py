@@ -10,8 +10,12 @@ import pickle
 import socket
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Channel:
@@ -30,7 +34,7 @@ class Channel:
         return cls(one), cls(other)
 
     async def start(self, receive: Callable[[Any], None], gone: Callable[[], None]) -> None:
-        """Begin to receive; `gone` is called once when the other end has closed."""
+        """Begin to receive; `gone` is called when the other end closed, or something was missed."""
         reader, self._writer = await asyncio.open_unix_connection(sock=self._sock)
         self._task = asyncio.create_task(self._pump(reader, receive, gone))
 
@@ -55,6 +59,11 @@ class Channel:
         try:
             while True:
                 size = int.from_bytes(await reader.readexactly(8), "big")
-                receive(pickle.loads(await reader.readexactly(size)))
+                octets = await reader.readexactly(size)
+                try:
+                    receive(pickle.loads(octets))
+                except Exception:  # a bug of ours; a worker that missed something starts anew
+                    log.exception("what another process sent could not be taken")
+                    gone()
         except (asyncio.IncompleteReadError, ConnectionError):
             gone()

@@ -37,7 +37,7 @@ _SHOWN: Final = 5
 _MAY_UNPICKLE: Final = {
     ("collections", "OrderedDict"), ("collections", "deque"), ("quada.wire.ask", "Transport"),
     *(("quada.telemetry.event", name) for name in
-      ("Event", "Kind", "Role", "Cause", "Validation", "Provenance")),
+      ("event_of", "Event", "Kind", "Role", "Cause", "Validation", "Provenance")),
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ class FileSource:
         if "parser" in self._stored:
             self._parser = make_parser(self._stored["format"], source.name, source.stream)
             with contextlib.suppress(Exception):  # a parser of another version waits for nothing
-                self._parser.__dict__.update(_unpack(self._stored["parser"]))
+                self._parser.resume(_unpack(self._stored["parser"]))
 
     def take(self, now_ns: int) -> list[Event]:
         """Give the events of what was added, of a mebibyte at most."""
@@ -97,7 +97,7 @@ class FileSource:
             format_name = self._stored.get("format", "auto")
         return {
             "at": self._follower.position, "format": format_name,
-            "parser": _pack(parser.__dict__), **_account(parser),
+            "parser": _pack(parser.state()), **_account(parser),
         }  # fmt: skip
 
     def account(self) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import IntEnum, IntFlag
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dns.rcode
 import dns.rdatatype
@@ -21,6 +21,9 @@ import dns.rdatatype
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.wire.ask import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RECORD_OCTETS: Final = 256  # our choice because offsets stay shifts and names to 190 octets fit
 PEER_OCTETS: Final = 28  # sizeof(struct sockaddr_in6) on Linux; an IPv4 address leaves the end zero
@@ -192,6 +195,10 @@ class Event:
         self.weight = weight
         self.detail = detail
 
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Event], tuple[dict[str, Any]]]:
+        """Be kept over a restart, compiled or not."""
+        return event_of, ({one.name: getattr(self, one.name) for one in fields(self)},)
+
     @property
     def family(self) -> int | None:
         """6 or 4, from the client's address; None where that is unknown."""
@@ -305,6 +312,11 @@ def parse_peer(peer: bytes) -> tuple[str, int] | None:
     if family == _AF_INET:
         return str(ipaddress.IPv4Address(peer[4:8])), port
     return None
+
+
+def event_of(told: dict[str, Any]) -> Event:
+    """Make an event of its fields by name."""
+    return Event(**told)
 
 
 def parse_record(record: bytes, source: str = "quada") -> Event:

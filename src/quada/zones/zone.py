@@ -46,6 +46,10 @@ class Zone:
         self.nodes = nodes
         self._children = children
 
+    def __reduce__(self) -> tuple[type[Zone], tuple[object, ...]]:
+        """Be sent to workers, compiled or not."""
+        return Zone, (self.origin, self.nodes, self._children)
+
     @classmethod
     def build(cls, origin: bytes, records: Iterable[Record]) -> Zone:
         """Build a version from records.

@@ -77,6 +77,7 @@ class BindParser(Parser):
     """See the module."""
 
     ROLE: ClassVar[Role | None] = None
+    KEPT: ClassVar[tuple[str, ...]] = (*Parser.KEPT, "_bogus")
 
     def __init__(self, source: str, role: Role | None = None) -> None:
         super().__init__(source, role)

@@ -34,6 +34,8 @@ _COREDNS_ERROR: Final = re.compile(
 class CorednsParser(Parser):
     """CoreDNS's log and errors plugins. Its lines have no time of their own."""
 
+    KEPT: ClassVar[tuple[str, ...]] = (*Parser.KEPT, "_reasons")
+
     def __init__(self, source: str, role: Role | None = None) -> None:
         super().__init__(source, role)
         self._reasons: OrderedDict[tuple[str, int], str] = OrderedDict()
@@ -122,6 +124,7 @@ class UnboundParser(Parser):
     """Unbound's log-queries, log-replies, log-servfail and val-log-level 2."""
 
     ROLE: ClassVar[Role | None] = Role.RECURSIVE
+    KEPT: ClassVar[tuple[str, ...]] = (*Parser.KEPT, "_reasons")
 
     def __init__(self, source: str, role: Role | None = None) -> None:
         super().__init__(source, role)

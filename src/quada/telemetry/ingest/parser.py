@@ -37,6 +37,10 @@ class Parser:
     """
 
     ROLE: ClassVar[Role | None] = None
+    KEPT: ClassVar[tuple[str, ...]] = (
+        "line_count", "event_count", "unknown_count", "unknown", "_waiting", "_journal_ns",
+    )  # fmt: skip
+    """What of a parser is kept over a restart, so that lines that belong together still meet."""
 
     def __init__(self, source: str, role: Role | None = None) -> None:
         self.source = source
@@ -95,6 +99,16 @@ class Parser:
     def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
         """Parse one line: add its events, and tell whether the line is one of the format."""
         raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """Give what is to be kept over a restart."""
+        return {name: getattr(self, name) for name in self.KEPT}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take what another run has kept. Raises: TypeError where it was another kind of parser."""
+        for name in self.KEPT:
+            if name in state:
+                setattr(self, name, state[name])
 
     def flush(self) -> list[Event]:
         """Give what still waits for a line that belongs to it."""
