@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PORT: Final = 5300  # inside the namespace, where nobody else is
 _STEADY_PER_S: Final = 1000  # at which latencies are measured: no resolver is busy
+_SETTLE_S: Final = 2.0  # what a start leaves to be done is no part of any question
 
 
 def run(place: Path, seconds: float, only: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -68,6 +69,7 @@ def _measure(
         )  # fmt: skip
     try:
         _wait(net, log)
+        time.sleep(_SETTLE_S)
         pid = process.pid
         costs: dict[str, Cost] = {}
         costs["cold"] = query(pid, _PORT, cold, 30, "-q", "50", "-n", "1", inside=net.inside)
