@@ -171,13 +171,11 @@ def test_a_client_that_never_reads_is_hung_up_on(server) -> None:
     assert aaaa(server.udp("www.example.com.", "AAAA")) == ["2001:db8::80"]
 
 
-def test_an_idle_connection_is_closed(serve, zone_file, tmp_path) -> None:
+@pytest.mark.parametrize("role", ["authority", "resolver"])
+def test_an_idle_connection_is_closed(role, serve, tmp_path) -> None:
     config = tmp_path / "quada.toml"
-    config.write_text(
-        'version = 1\n[authority]\nlisten = ["[::1]:0"]\ntcp_idle_s = 0.2\n'
-        f'[[zone]]\nname = "example.com"\nfile = "{zone_file}"\n'
-    )
-    served = serve("--config", str(config), listen="")
+    config.write_text(f'version = 1\n[{role}]\nlisten = ["[::1]:0"]\ntcp_idle_s = 0.2\n')
+    served = serve("--config", str(config), "--role", role, listen="")
     with socket.create_connection(("::1", served.port), timeout=5) as sock:
         sock.sendall(b"\x00")
         assert sock.recv(1) == b""

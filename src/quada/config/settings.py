@@ -229,6 +229,9 @@ class ResolverSection:
         "Prefix to reach IPv4-only servers through; `auto` finds it where there is no route to IPv4"
         " (RFC 7050), `off` uses none.",
     )
+    tcp_idle_s: float = setting(10.0, "Idle time after which a connection ends.", unit="s")
+    tcp_connections: int = setting(4096, "Connections a listener and worker.")
+    tcp_per_network: int = setting(256, "Connections from one /56 or /24.")
     questions_per_network: int = setting(
         2_000, "Questions under way for one client network (/56, /24); more get SERVFAIL."
     )

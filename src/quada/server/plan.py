@@ -137,7 +137,8 @@ class Plan:
     alias: AliasSettings
     expanded: ExpandedSettings
     pools: tuple[Pool, ...]
-    stream_limits: StreamLimits
+    authority_streams: StreamLimits
+    resolver_streams: StreamLimits
     workers: int
     state_dir: Path
     log_sources: tuple[LogSource, ...] = ()
@@ -289,11 +290,8 @@ def make_plan(settings: Settings, *, roles: tuple[str, ...], tells_json: bool = 
             stale_max_s=settings.alias.stale_max_s,
         ),
         pools=tuple(_pool(one) for one in settings.pool),
-        stream_limits=StreamLimits(
-            idle_s=authority.tcp_idle_s,
-            connections_max=authority.tcp_connections,
-            per_network_max=authority.tcp_per_network,
-        ),
+        authority_streams=_streams(authority),
+        resolver_streams=_streams(resolver),
         workers=settings.server.workers or len(os.sched_getaffinity(0)),
         state_dir=Path(settings.server.state_dir),
         log_sources=tuple(_log_source(one) for one in settings.logs),
@@ -320,6 +318,14 @@ def _listeners(section: AuthoritySection | ResolverSection) -> tuple[Listen, ...
         has_http3 = transport is Transport.DOH and section.http3
         out += [Listen(address, transport, has_http3) for address in addresses]
     return tuple(out)
+
+
+def _streams(section: AuthoritySection | ResolverSection) -> StreamLimits:
+    return StreamLimits(
+        idle_s=section.tcp_idle_s,
+        connections_max=section.tcp_connections,
+        per_network_max=section.tcp_per_network,
+    )
 
 
 def _acme(settings: Settings) -> tuple[Address, ...]:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from quada.server.ring import Ring
     from quada.server.sockets import Bound
     from quada.transport.exchange import Pending
+    from quada.transport.guests import StreamLimits
     from quada.transport.tls import Certificate
     from quada.wire.respond import Deferred, Responder
 
@@ -75,9 +76,11 @@ class Worker:
         ring: Ring,
         channel: Channel,
         certificate: Certificate | None,
+        streams: StreamLimits,
     ) -> None:
         self._plan = plan
         self._responder = responder
+        self._streams = streams
         self._bound = bound
         self._ring = ring
         self._channel = channel
@@ -144,12 +147,12 @@ class Worker:
             self._ring,
             self.defer,
             Transport.DOT if is_tls else Transport.TCP,
-            self._plan.stream_limits,
+            self._streams,
         )
         open_one: Callable[[], asyncio.BaseProtocol] = station.protocol
         if is_tls:
             assert self._certificate is not None
-            door = TlsDoor(self._certificate.context("dot"), self._plan.stream_limits)
+            door = TlsDoor(self._certificate.context("dot"), self._streams)
             open_one = lambda: door.open(station.protocol())  # noqa: E731 - a factory either way
         server = await loop.create_server(open_one, sock=bound.socket)
         self._servers.append(server)
@@ -168,7 +171,7 @@ class Worker:
 
             await serve_http3(bound.datagram, self._certificate, exchange, self._web_guests())
             alt_svc = f'h3=":{bound.listen.address.port}"; ma={_ALT_SVC_S}'
-        door = TlsDoor(self._certificate.context(*ALPN_DOH), self._plan.stream_limits)
+        door = TlsDoor(self._certificate.context(*ALPN_DOH), self._streams)
         server = await loop.create_server(
             lambda: door.open(DohConnection(exchange, guests, alt_svc=alt_svc)), sock=bound.stream
         )
@@ -183,7 +186,7 @@ class Worker:
 
     def _web_guests(self) -> Guests:
         """Make the bounds of a listener whose clients keep connections: browsers, forwarders."""
-        limits = self._plan.stream_limits
+        limits = self._streams
         guests = Guests(replace(limits, idle_s=max(limits.idle_s, _WEB_IDLE_S)))
         self._tasks.append(asyncio.create_task(guests.sweep()))
         return guests
@@ -201,7 +204,8 @@ class AuthorityWorker(Worker):
         channel: Channel,
         certificate: Certificate | None,
     ) -> None:
-        super().__init__(plan, authority, bound, ring, channel, certificate)
+        streams = plan.authority_streams
+        super().__init__(plan, authority, bound, ring, channel, certificate, streams)
         self._authority = authority
         self._errands = Errands(plan, authority, channel)
 
@@ -233,7 +237,8 @@ class ResolverWorker(Worker):
         *,
         is_first: bool,
     ) -> None:
-        super().__init__(plan, recursor, bound, ring, channel, certificate)
+        streams = plan.resolver_streams
+        super().__init__(plan, recursor, bound, ring, channel, certificate, streams)
         self._recursor = recursor
         self._is_first = is_first
         self._lookups: Lookups | None = None
