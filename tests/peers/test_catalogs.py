@@ -18,6 +18,8 @@ from quada.zones.catalog import make_catalog, members
 
 pytestmark = pytest.mark.peers
 
+SECRET = "c2VjcmV0IGJ5IHdoaWNoIGEgZ3JvdXAgaXMga25vd24="
+
 ZONE = "$TTL 300\n@ SOA ns1 host 1 3600 600 86400 60\n@ NS ns1\nns1 AAAA 2001:db8::1\nwww AAAA 2001:db8::80\n"
 
 
@@ -38,8 +40,11 @@ def rcode(port: int, qname: str) -> int:
 
 
 def test_a_catalog_lists_what_it_was_made_of() -> None:
-    zones = {names.from_text("a.example."), names.from_text("b.example.")}
-    assert members(make_catalog(names.from_text("catalog.invalid."), zones, 1)) == zones
+    zones = {names.from_text("a.example."): "", names.from_text("b.example."): "signed"}
+    assert members(make_catalog(names.from_text("catalog.invalid."), zones, 1)) == {
+        names.from_text("a.example."): (),
+        names.from_text("b.example."): ("signed",),
+    }
 
 
 def test_a_zone_that_is_no_catalog_is_not_followed() -> None:
@@ -52,10 +57,13 @@ def test_named_follows_our_catalog(serve, tmp_path, free_port, until) -> None:
     first = names.from_text("one.example.")
     store.create(read_zone(ZONE, first), Author("test"), 1)
     port = free_port()
+    grouped = tmp_path / "grouped.zone"
+    grouped.write_text(ZONE)
     config = tmp_path / "quada.toml"
     config.write_text(
         'version = 1\n[authority]\nlisten = ["[::1]:0"]\nallow_transfer = ["::1"]\n'
         f'[[zone]]\nname = "catalog.invalid"\nrole = "catalog"\nalso_notify = ["[::1]:{port}"]\n'
+        f'[[zone]]\nname = "grouped.example"\nfile = "{grouped}"\ngroup = "far"\n'
     )
     served = serve("--config", str(config), listen="")
     place = tmp_path / "named"
@@ -70,6 +78,7 @@ def test_named_follows_our_catalog(serve, tmp_path, free_port, until) -> None:
     )
     with running("named", "-g", "-n", "1", "-c", str(place / "named.conf"), log=tmp_path / "log"):
         until(lambda: rcode(port, "www.one.example.") == 0, within_s=20)
+        until(lambda: rcode(port, "www.grouped.example.") == 0, within_s=20)
         store.create(read_zone(ZONE, names.from_text("two.example.")), Author("test"), 2)
         until(lambda: rcode(port, "www.two.example.") == 0, within_s=20)
         store.remove(first, Author("test"), 3)
@@ -80,30 +89,38 @@ def test_we_follow_a_catalog_of_knot(serve, tmp_path, free_port, until) -> None:
     place = tmp_path / "knot"
     place.mkdir(mode=0o777)
     theirs = free_port()
-    for name in ("one", "two"):
+    for name in ("one", "two", "far"):
         (place / f"{name}.zone").write_text(f"$ORIGIN {name}.example.\n{ZONE}")
 
     def write(*zones: str) -> None:
         listed = "".join(
-            f"  - domain: {name}.example\n    storage: {place}\n    file: {name}.zone\n    acl: out\n"
+            f"  - domain: {name}.example\n    storage: {place}\n    file: {name}.zone\n"
+            f"    acl: {'keyed' if name == 'far' else 'out'}\n"
             "    catalog-role: member\n    catalog-zone: catalog.invalid.\n"
+            + (f"    catalog-group: {name}\n" if name == "far" else "")
             for name in zones
         )
         (place / "knot.conf").write_text(
             f"server:\n  listen: ::1@{theirs}\n  rundir: {place}\ndatabase:\n  storage: {place}\n"
+            f"key:\n  - id: k.example\n    algorithm: hmac-sha256\n    secret: {SECRET}\n"
             "acl:\n  - id: out\n    address: ::1\n    action: transfer\n"
+            "  - id: keyed\n    key: k.example\n    action: transfer\n"
             f"zone:\n  - domain: catalog.invalid\n    storage: {place}\n    acl: out\n"
             f"    catalog-role: generate\n{listed}"
         )
 
-    write("one", "two")
+    write("one", "two", "far")
     config = tmp_path / "quada.toml"
     config.write_text(
         'version = 1\n[authority]\nlisten = ["[::1]:0"]\n'
         f'[[zone]]\nname = "catalog.invalid"\nrole = "catalog"\nprimaries = ["[::1]:{theirs}"]\n'
+        '[[group]]\nname = "far"\nkey = "k.example"\n'
+        f'[[key]]\nname = "k.example"\nsecret = "{SECRET}"\n'
     )
     with running("knotd", "-c", str(place / "knot.conf"), log=tmp_path / "log"):
         until(lambda: rcode(theirs, "www.one.example.") == 0, within_s=20)
         served = serve("--config", str(config), listen="")
         until(lambda: rcode(served.port, "www.one.example.") == 0, within_s=20)
         until(lambda: rcode(served.port, "www.two.example.") == 0, within_s=20)
+        # Its transfer wants the key that its group has.
+        until(lambda: rcode(served.port, "www.far.example.") == 0, within_s=20)

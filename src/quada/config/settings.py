@@ -367,11 +367,23 @@ class ZoneSection:
     allow_transfer: tuple[str, ...] = setting((), "Who may transfer it.")
     allow_update: tuple[str, ...] = setting((), "Who may update it.")
     also_notify: tuple[str, ...] = setting((), "Servers to notify of changes (RFC 1996).")
+    group: str = setting("", "Its group in the catalogs made here (RFC 9432 4.3.2).")
     alias_transfers: str = setting(
         "",
         "How its secondaries get ALIAS and POOL records; empty is `authority.alias_transfers`.",
         choices=("", "private", "expanded"),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSection:
+    """Members of followed catalogs that are of a group, `[[group]]`."""
+
+    name: str = setting("", "The group, as the catalog writes it.")
+    primaries: tuple[str, ...] = setting(
+        (), "Servers to transfer them from, IPv6 first; empty is the catalog's own."
+    )
+    key: str = setting("", "TSIG key to transfer them with; empty is the catalog's own.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +453,7 @@ class Settings:
     api: ApiSection = field(default_factory=ApiSection)
     oidc: OidcSection = field(default_factory=OidcSection)
     zone: tuple[ZoneSection, ...] = setting((), "Zones.")
+    group: tuple[GroupSection, ...] = setting((), "Groups of catalogs.")
     key: tuple[KeySection, ...] = setting((), "TSIG keys.")
     pool: tuple[PoolSection, ...] = setting((), "Pools.")
     logs: tuple[LogSection, ...] = setting((), "Logs of other servers.")

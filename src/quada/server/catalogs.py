@@ -20,15 +20,16 @@ class Catalogs:
     def __init__(self, plan: Plan, put: Callable[[Zone], None]) -> None:
         self._put = put
         self._not_ours = {z.origin for z in plan.zones if z.section.role != "primary"}
-        self._listed: dict[bytes, tuple[frozenset[bytes], int]] = {
-            zone.origin: (frozenset(), 0)
+        self._groups = {zone.origin: zone.section.group for zone in plan.zones}
+        self._listed: dict[bytes, tuple[dict[bytes, str], int]] = {
+            zone.origin: ({}, 0)
             for zone in plan.zones
             if zone.section.role == "catalog" and not zone.section.primaries
         }
 
     def make(self, origins: Iterable[bytes]) -> Iterator[Zone]:
         """Give the catalogs whose members are not those of the last time."""
-        ours = frozenset(origin for origin in origins if origin not in self._not_ours)
+        ours = {o: self._groups.get(o, "") for o in origins if o not in self._not_ours}
         for catalog, (listed, serial) in self._listed.items():
             if listed == ours and serial:
                 continue

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from quada.config.settings import ZoneSection
     from quada.server.plan import Plan
     from quada.zones import Zone
 
@@ -64,7 +65,7 @@ class Secondaries:
             zone for zone in plan.zones if zone.section.role != "primary" and zone.section.primaries
         ]
         self._keeping: dict[bytes, asyncio.Task[None]] = {}
-        self._listed: dict[bytes, set[bytes]] = {}
+        self._listed: dict[bytes, dict[bytes, tuple[str, ...]]] = {}
         self._have: dict[bytes, Zone] = {}
         self._wake = {zone.origin: asyncio.Event() for zone in self._zones}
         self._state: dict[bytes, dict[str, Any]] = {}
@@ -132,21 +133,31 @@ class Secondaries:
         except DataFault as fault:
             log.error("catalog not followed", fault=str(fault))
             return
-        before = self._listed.get(plan.origin, set())
-        for origin in before - listed:
+        before = self._listed.get(plan.origin, {})
+        # A member whose groups changed ends and begins anew, from where its group has it.
+        for origin in {o for o, groups in before.items() if listed.get(o) != groups}:
             self._keeping.pop(origin).cancel()
             self._zones = [zone for zone in self._zones if zone.origin != origin]
             self._have.pop(origin, None)
             self._state.pop(origin, None)
             self._drop(origin)
         taken = {zone.origin for zone in self._plan.zones} | set(self._keeping)
-        new = {origin for origin in listed - before if origin not in taken}
-        for origin in new:
-            section = replace(plan.section, name=names.to_text(origin), role="secondary")
-            member = ZonePlan(origin=origin, section=section)
+        stayed = {o: groups for o, groups in before.items() if listed.get(o) == groups}
+        new = {o: groups for o, groups in listed.items() if o not in stayed and o not in taken}
+        for origin, groups in new.items():
+            member = ZonePlan(origin=origin, section=self._member(plan, origin, groups))
             self._zones.append(member)
             self._start(member)
-        self._listed[plan.origin] = (before & listed) | new
+        self._listed[plan.origin] = stayed | new
+
+    def _member(self, catalog: ZonePlan, origin: bytes, groups: tuple[str, ...]) -> ZoneSection:
+        """Give a member's section: the catalog's, with what its first group that is ours says."""
+        section = replace(catalog.section, name=names.to_text(origin), role="secondary")
+        for group in self._plan.settings.group:
+            if group.name in groups:
+                primaries = group.primaries or section.primaries
+                return replace(section, primaries=primaries, key=group.key or section.key)
+        return section
 
     async def _keep(self, plan: ZonePlan) -> None:
         origin = plan.origin

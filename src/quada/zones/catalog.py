@@ -12,16 +12,17 @@ from quada.wire.records import Record
 from quada.zones.zone import Zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
 _VERSION: Final = b"\x012"  # RFC 9432 4.2.1: schema version 2
 _TTL_S: Final = 0  # RFC 9432 4.1: TTLs of catalog records have no meaning; 0 is recommended
 _INVALID: Final = b"\x07invalid\x00"  # RFC 9432 4.1: nobody is to look catalogs up
+_GROUP: Final = b"\x05group"
 _MEMBERS_MAX: Final = 100_000  # our choice: a longer list is refused, not followed in part
 
 
-def members(catalog: Zone) -> set[bytes]:
-    """Give the member zones of a catalog.
+def members(catalog: Zone) -> dict[bytes, tuple[str, ...]]:
+    """Give the member zones of a catalog, each with its groups in order (RFC 9432 4.3.2).
 
     Raises: DataFault where it is not a catalog of version 2, which must then change nothing
     (RFC 9432 5.1), or lists a zone twice.
@@ -30,7 +31,7 @@ def members(catalog: Zone) -> set[bytes]:
     version = catalog.rrset(b"\x07version" + catalog.origin, codes.TXT)
     if version is None or version.rdatas != (_VERSION,):
         raise DataFault("the catalog is not of version 2", place=place)
-    found: set[bytes] = set()
+    found: dict[bytes, tuple[str, ...]] = {}
     above = b"\x05zones" + catalog.origin
     for owner, node in catalog.nodes.items():
         if names.parent(owner) != above:
@@ -43,14 +44,26 @@ def members(catalog: Zone) -> set[bytes]:
             member = rrset.rdatas[0].lower()
             if member in found:
                 raise DataFault(f"{names.to_text(member)} is listed twice", place=place)
-            found.add(member)
+            found[member] = _groups(catalog, owner)
     if len(found) > _MEMBERS_MAX:
         raise DataFault(f"the catalog lists more than {_MEMBERS_MAX} zones", place=place)
     return found
 
 
-def make_catalog(origin: bytes, zones: Iterable[bytes], serial: int) -> Zone:
-    """Make a catalog of zones; a member's label is a hash of its name, and so stays."""
+def _groups(catalog: Zone, member: bytes) -> tuple[str, ...]:
+    found = catalog.rrset(_GROUP + member, codes.TXT)
+    if found is None:
+        return ()
+    # A group is one character string; what is more than that is no group (RFC 9432 4.3.2).
+    texts = [one[1:] for one in found.rdatas if len(one) > 1 and one[0] == len(one) - 1]
+    return tuple(sorted(text.decode("utf-8", "replace") for text in texts))
+
+
+def make_catalog(origin: bytes, zones: Mapping[bytes, str], serial: int) -> Zone:
+    """Make a catalog of zones, each with its group or none.
+
+    A member's label is a hash of its name, and so stays.
+    """
     soa = (
         _INVALID
         + _INVALID
@@ -61,8 +74,11 @@ def make_catalog(origin: bytes, zones: Iterable[bytes], serial: int) -> Zone:
         Record(origin, codes.NS, _TTL_S, _INVALID),
         Record(b"\x07version" + origin, codes.TXT, _TTL_S, _VERSION),
     ]
-    for zone in sorted(zones):
+    for zone, group in sorted(zones.items()):
         label = hashlib.sha256(zone).hexdigest()[:32].encode()
         owner = bytes((len(label),)) + label + b"\x05zones" + origin
         records.append(Record(owner, codes.PTR, _TTL_S, zone))
+        if group:
+            text = group.encode()
+            records.append(Record(_GROUP + owner, codes.TXT, _TTL_S, bytes((len(text),)) + text))
     return Zone.build(origin, records)
