@@ -86,6 +86,7 @@ def _text(results: dict[str, Any], records: int) -> str:
         f"{_machine()}. Server pinned to one core with one worker or thread, dnsperf to",
         "another, over ::1, 10,000 names; CPU is user and system time of the server's process",
         "tree. quada's event log, cookies and rate limiting are on, the peers' query logs off.",
+        "All stand ready and are measured in turns, five each; the median turn is given.",
         "In brackets: quada's cost as a multiple of that server's.",
         "",
     ]
@@ -114,7 +115,7 @@ def _machine() -> str:
     kernel = platform.release().partition("-")[0]
     perf = subprocess.run(["dnsperf", "-h"], capture_output=True, text=True, check=False)
     version = next((w for w in perf.stdout.splitlines() if "ersion" in w), "dnsperf").strip()
-    return f"quada {build()}; {os.cpu_count()} cores of {model}, Linux {kernel}, {version}"
+    return f"quada {build()}, {os.cpu_count()} cores of {model}, Linux {kernel}, {version}"
 
 
 main()
