@@ -15,7 +15,7 @@ from quada.acme.forecast import Finding, Forecast, forecast, with_perspectives
 from quada.acme.preflight import preflight
 from quada.acme.signed import unbase64
 from quada.acme.validate import Failed, Fetched, Mode, Shook, http_01
-from quada.cli.elsewhere import Elsewhere, read_secret
+from quada.cli.elsewhere import CaFile, Elsewhere, TokenFile, Vantage, read_secret
 from quada.cli.output import FOUND, faults_exit, print_json, printable
 from quada.server.perspectives import FromAgent, read_perspectives
 from quada.server.plan import read_address
@@ -53,13 +53,9 @@ def check(
     server: Annotated[
         str, typer.Option(help="URL of a quada server: its agents are perspectives of http-01.")
     ] = "",
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with a token of the scope `admin` there.")
-    ] = None,
-    ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
-    vantage: Annotated[
-        list[str] | None, typer.Option(help="Only this agent of --server. Repeatable.")
-    ] = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = "",
+    vantage: Vantage = None,
     lab: Annotated[bool, typer.Option("--lab", help="Reserved addresses are well here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -146,13 +142,9 @@ def ca(
         str,
         typer.Option(help="URL of a quada server: its agents are perspectives too, of http-01."),
     ] = "",
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with a token of the scope `admin` there.")
-    ] = None,
-    ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
-    vantage: Annotated[
-        list[str] | None, typer.Option(help="Only this agent of --server. Repeatable.")
-    ] = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = "",
+    vantage: Vantage = None,
     http_port: Annotated[int, typer.Option(help="Dial this instead of 80, in a lab.")] = 80,
     https_port: Annotated[int, typer.Option(help="Dial this instead of 443, in a lab.")] = 443,
     lab: Annotated[bool, typer.Option("--lab", help="Reserved addresses are well here.")] = False,

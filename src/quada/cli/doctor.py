@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quada.api.data import judged_data
-from quada.cli.elsewhere import LOCAL, Elsewhere, matrix_data, print_matrix, read_secret
+from quada.cli.elsewhere import (
+    LOCAL,
+    CaFile,
+    Elsewhere,
+    TokenFile,
+    matrix_data,
+    print_matrix,
+    read_secret,
+)
 from quada.cli.judged import junit, print_judged, read_profile
 from quada.cli.link import link
 from quada.cli.output import FOUND, faults_exit, print_json, with_default
@@ -84,10 +92,8 @@ def doctor(
     server: Annotated[
         str, typer.Option(help="URL of a quada server: look from its agents too.")
     ] = "",
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with a token of the scope `admin` there.")
-    ] = None,
-    ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
+    token_file: TokenFile = None,
+    ca_file: CaFile = "",
     trust: Annotated[
         str, typer.Option(help="PEM of the CAs that services are believed by, for a lab.")
     ] = "",

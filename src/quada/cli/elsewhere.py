@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import httpx
 import typer
@@ -20,7 +21,6 @@ from quada.wire.faults import ConfigFault, PeerFault, ReachFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from quada.doctor.findings import Finding
 
@@ -28,6 +28,12 @@ _T = TypeVar("_T")
 LOCAL: Final = "local"
 _WAIT_S: Final = 45.0
 _BATCH: Final = 512
+
+TokenFile = Annotated[
+    Path | None, typer.Option(help="File with a token of the scope `admin` there.")
+]
+CaFile = Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")]
+Vantage = Annotated[list[str] | None, typer.Option(help="Only this agent of --server. Repeatable.")]
 
 
 class Elsewhere:

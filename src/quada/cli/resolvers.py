@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quada.api.data import judged_data
-from quada.cli.elsewhere import LOCAL, Elsewhere, matrix_data, print_matrix, read_secret
+from quada.cli.elsewhere import (
+    LOCAL,
+    CaFile,
+    Elsewhere,
+    TokenFile,
+    Vantage,
+    matrix_data,
+    print_matrix,
+    read_secret,
+)
 from quada.cli.judged import junit, print_judged, read_profile
 from quada.cli.output import FOUND, faults_exit, print_json
 from quada.doctor.findings import Finding, Verdict, profiled
@@ -52,13 +61,9 @@ def resolver(
     server: Annotated[
         str, typer.Option(help="URL of a quada server: ask as a stranger from its agents.")
     ] = "",
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with a token of the scope `admin` there.")
-    ] = None,
-    ca_file: Annotated[str, typer.Option(help="PEM to trust for the server's HTTPS.")] = "",
-    vantage: Annotated[
-        list[str] | None, typer.Option(help="Only from this agent of --server. Repeatable.")
-    ] = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = "",
+    vantage: Vantage = None,
     profile: Annotated[
         Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
     ] = None,
