@@ -43,7 +43,7 @@ def _nsd(zone: Path, port: int, place: Path) -> list[str]:
         f'server:\n  ip-address: ::1@{port}\n  server-count: 1\n  username: ""\n'
         f'  pidfile: "{place}/nsd.pid"\n  database: ""\n  zonelistfile: "{place}/zone.list"\n'
         f'  xfrdfile: "{place}/xfrd.state"\n  xfrdir: "{place}"\n  zonesdir: "{place}"\n'
-        "  do-ip4: no\nremote-control:\n  control-enable: no\n"
+        "  do-ip4: no\n  rrl-ratelimit: 0\nremote-control:\n  control-enable: no\n"
         f"zone:\n  name: example.com\n  zonefile: {zone}\n"
     )
     return ["nsd", "-d", "-c", str(config)]

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.query
@@ -71,6 +72,27 @@ def test_answers_come_over_udp_and_tcp(server) -> None:
     assert aaaa(server.udp("www.example.com.", "AAAA")) == ["2001:db8::80"]
     assert aaaa(server.tcp("www.example.com.", "AAAA")) == ["2001:db8::80"]
     assert server.udp("nx.example.com.", "AAAA").rcode() == dns.rcode.NXDOMAIN
+
+
+def test_short_and_long_queries_that_come_together_are_all_answered(server) -> None:
+    queries = []
+    for number, octets in enumerate([0, 200, 220, 240, 900, 4000, 0] * 20):
+        query = dns.message.make_query("www.example.com.", "AAAA", id=number)
+        option = dns.edns.GenericOption(65001, bytes(octets))  # for local use (RFC 6891 9)
+        query.use_edns(0, options=[option] if octets else [], payload=1232)
+        queries.append(query)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.connect(("::1", server.port))
+        for query in queries:
+            sock.send(query.to_wire(max_size=4090))
+        answers = {}
+        for _ in queries:
+            answer = dns.message.from_wire(sock.recv(4096))
+            answers[answer.id] = answer
+    assert sorted(answers) == list(range(len(queries)))
+    assert {tuple(aaaa(answer)) for answer in answers.values()} == {("2001:db8::80",)}
 
 
 def test_ipv4_is_served_beside_ipv6_on_a_socket_of_its_own(serve, zone_file) -> None:

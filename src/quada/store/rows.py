@@ -58,20 +58,32 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_MAX: Final = 4_096  # an escaped name has at most 1,016 characters (RFC 1035 2.3.4)
 _KEY_OCTETS: Final = 32
 _types: dict[int, str] = {}
+_rcodes: dict[int, str] = {}
+_seconds: dict[int, str | None] = {}
+_SECONDS_MAX: Final = 1_000
+# The name of each member, in the database: asking an enumeration for it costs more than a row.
+_KINDS: Final = {one: one.name.lower() for one in Kind}
+_ROLES: Final = {one: one.name.lower() for one in Role}
+_TRANSPORTS: Final = {one: one.name.lower() for one in Transport}
+_VALIDATIONS: Final = {one: one.name.lower() for one in Validation}
+_CAUSES: Final = {one: one.name.lower() if one else None for one in Cause}
+_PROVENANCES: Final = tuple("+".join(provenance_names(bits)) or None for bits in range(256))
 
 
 def event_rows(events: Iterable[Event], show_client: Callable[[str], str]) -> list[Row]:
     """Give the rows of `events`; `show_client` says what is kept of an address."""
     return [
         (
-            _time(e.at_ns), e.at_ns, e.kind.name.lower(), e.role and e.role.name.lower(),
+            _time(e.at_ns), e.at_ns, _KINDS[e.kind], e.role and _ROLES[e.role],
             _text(e.source), e.client and show_client(e.client), e.client_port, e.family,
-            e.transport and e.transport.name.lower(), e.qname and _text(e.qname), _type(e.qtype),
+            None if e.transport is None else _TRANSPORTS[e.transport],
+            e.qname and _text(e.qname), _type(e.qtype),
             _rcode(e.rcode), e.is_nodata, e.is_do, e.ede,
-            None if e.validation is None else e.validation.name.lower(),
-            "+".join(provenance_names(e.provenance)) if e.provenance else None,
-            _cause(e.cause), e.zone and _text(e.zone), e.duration_us, e.response_octets,
-            e.answer_count, e.upstream_family, e.flags, e.weight, _text(e.detail),
+            None if e.validation is None else _VALIDATIONS[e.validation],
+            None if e.provenance is None else _PROVENANCES[e.provenance],
+            None if e.cause is None else _CAUSES[e.cause], e.zone and _text(e.zone),
+            e.duration_us, e.response_octets, e.answer_count, e.upstream_family, e.flags,
+            e.weight, _text(e.detail),
         )
         for e in events
     ]  # fmt: skip
@@ -119,15 +131,17 @@ def rollup_rows(minutes: Iterable[Minute]) -> tuple[list[Row], list[Row]]:
         at = _time(one.minute * 60_000_000_000)
         rollups += (
             (
-                at, key.role and key.role.name.lower(), _text(key.source), key.kind.name.lower(),
-                key.qtype, key.outcome, key.family, key.transport and key.transport.name.lower(),
-                _cause(key.cause), tally.count, tally.timed_count, tally.duration_us,
+                at, key.role and _ROLES[key.role], _text(key.source), _KINDS[key.kind],
+                key.qtype, key.outcome, key.family,
+                None if key.transport is None else _TRANSPORTS[key.transport],
+                None if key.cause is None else _CAUSES[key.cause], tally.count,
+                tally.timed_count, tally.duration_us,
             )
             for key, tally in one.counts.items()
         )  # fmt: skip
         clients += (
             (
-                at, place.role and place.role.name.lower(), _text(place.source), place.prefix,
+                at, place.role and _ROLES[place.role], _text(place.source), place.prefix,
                 some.count, some.aaaa_count, some.servfail_count, some.aaaa_servfail_count,
             )
             for place, some in one.prefixes.items()
@@ -173,11 +187,22 @@ def _key(path: Path) -> bytes:
 
 
 def _time(at_ns: int) -> str | None:
+    second, rest = divmod(at_ns, 1_000_000_000)
     try:
-        at = _EPOCH + timedelta(microseconds=at_ns // 1000)
+        text = _seconds[second]
+    except KeyError:
+        if len(_seconds) >= _SECONDS_MAX:
+            _seconds.clear()
+        text = _seconds[second] = _second(second)
+    return text and f"{text}.{rest // 1000:06d}"
+
+
+def _second(second: int) -> str | None:
+    try:
+        at = _EPOCH + timedelta(seconds=second)
     except OverflowError:
         return None  # a claim of a source's; at_ns keeps it
-    return at.strftime("%Y-%m-%d %H:%M:%S.%f") if at.year >= 1000 else None
+    return at.strftime("%Y-%m-%d %H:%M:%S") if at.year >= 1000 else None
 
 
 def _text(text: str) -> str:
@@ -200,8 +225,9 @@ def _type(qtype: int | None) -> str | None:
 
 
 def _rcode(rcode: int | None) -> str | None:
-    return None if rcode is None else dns.rcode.to_text(dns.rcode.Rcode.make(rcode))
-
-
-def _cause(cause: Cause | None) -> str | None:
-    return cause.name.lower() if cause else None
+    if rcode is None:
+        return None
+    found = _rcodes.get(rcode)
+    if found is None:
+        found = _rcodes[rcode] = dns.rcode.to_text(dns.rcode.Rcode.make(rcode))
+    return found

@@ -319,8 +319,24 @@ def event_of(told: dict[str, Any]) -> Event:
     return Event(**told)
 
 
+# What is read for every event is looked up: calling an enumeration costs ten times that.
+_KINDS: Final = {int(one): one for one in Kind}
+_ROLES: Final = {int(one): one for one in Role}
+_TRANSPORTS: Final = {int(one): one for one in Transport}
+_VALIDATIONS: Final = {int(one): one for one in Validation}
+_CAUSES: Final = {int(one): one for one in Cause}
+_PROVENANCES: Final = tuple(Provenance(bits) for bits in range(256))
+
+
 def parse_record(record: bytes, source: str = "quada") -> Event:
     """Parse a record of RECORD_OCTETS octets into an Event. Raises ValueError for other octets."""
+    try:
+        return _parse_record(record, source)
+    except (KeyError, struct.error) as error:
+        raise ValueError("this is no event record") from error
+
+
+def _parse_record(record: bytes, source: str) -> Event:
     at_ns, peer = _HEAD.unpack_from(record)
     (
         kind, role, transport, provenance, qtype, qclass, rcode, flags, ede, validation, opcode,
@@ -332,12 +348,12 @@ def parse_record(record: bytes, source: str = "quada") -> Event:
     qname = name[:name_octets] if is_whole else _whole_labels(name)
     return Event(
         at_ns=at_ns,
-        kind=Kind(kind),
-        role=Role(role),
+        kind=_KINDS[kind],
+        role=_ROLES[role],
         source=source,
         client=address[0] if address else None,
         client_port=address[1] if address else None,
-        transport=Transport(transport),
+        transport=_TRANSPORTS[transport],
         listener=listener,
         qname=names.to_text(qname) if qname else None,
         qtype=qtype,
@@ -348,9 +364,9 @@ def parse_record(record: bytes, source: str = "quada") -> Event:
         is_nodata=flags & FLAG_NODATA != 0,
         is_do=flags & FLAG_DO != 0,
         ede=None if ede == NO_EDE else ede,
-        validation=Validation(validation),
-        provenance=Provenance(provenance),
-        cause=Cause(cause) if cause else None,
+        validation=_VALIDATIONS[validation],
+        provenance=_PROVENANCES[provenance],
+        cause=_CAUSES[cause] if cause else None,
         zone=names.to_text(qname[zone_offset:]) if zone_offset < len(qname) and is_whole else None,
         duration_us=duration_us,
         response_octets=response_octets,
@@ -371,9 +387,13 @@ def cause_of_ede(ede: int | None) -> Cause:
     return Cause.UNKNOWN
 
 
+_PROVENANCE_BITS: Final = {int(bit): (bit.name or "").lower() for bit in Provenance}
+
+
 def provenance_names(provenance: int) -> list[str]:
     """Give the names of provenance bits, as JSON and the console show them."""
-    return [bit.name.lower() for bit in Provenance if provenance & bit and bit.name]
+    bits = int(provenance)
+    return [name for bit, name in _PROVENANCE_BITS.items() if bits & bit]
 
 
 def _whole_labels(name: bytes) -> bytes:

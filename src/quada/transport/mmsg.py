@@ -1,12 +1,15 @@
 """Many datagrams in one system call: `recvmmsg` and `sendmmsg`, which Python's socket has not.
 
-Both are called through ctypes, with memory that is laid out once.
+Both are called through ctypes, with memory that is laid out once. A query's first octets are
+received into a short slot of their own, so that one copy takes those of a whole batch; what is
+longer, and queries hardly ever are, goes on elsewhere. Answers lie one behind another.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from array import array
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 64  # our choice: larger batches gain nothing measurable
 SLOT_OCTETS: Final = 4096  # our choice: larger queries over UDP do not exist
+SHORT_OCTETS: Final = 256  # our choice: longest name, OPT and a cookie fit
+_LONG_OCTETS: Final = SLOT_OCTETS - SHORT_OCTETS
 PEER_OCTETS: Final = 28
 CONTROL_OCTETS: Final = 64
 _MSG_DONTWAIT: Final = 0x40
@@ -45,24 +50,24 @@ class Batch:
     def __init__(self, sock: socket.socket, *, has_control: bool) -> None:
         self._fd = sock.fileno()
         self.has_control = has_control
-        self._in = (ctypes.c_char * (BATCH * SLOT_OCTETS))()
+        self._short = (ctypes.c_char * (BATCH * SHORT_OCTETS))()
+        self._long = (ctypes.c_char * (BATCH * _LONG_OCTETS))()
         self._out = (ctypes.c_char * (BATCH * SLOT_OCTETS))()
         self._names = (ctypes.c_char * (BATCH * PEER_OCTETS))()
         self._controls = (ctypes.c_char * (BATCH * CONTROL_OCTETS))()
-        self._in_iov, self._out_iov = (_IoVec * BATCH)(), (_IoVec * BATCH)()
+        self._in_iov, self._out_iov = (_IoVec * (2 * BATCH))(), (_IoVec * BATCH)()
         self._in_msgs, self._out_msgs = (_MMsgHdr * BATCH)(), (_MMsgHdr * BATCH)()
         for slot in range(BATCH):
             self._lay_out(slot)
-        self.octets = memoryview(self._in).cast("B")
-        self.out = memoryview(self._out).cast("B")
+        self.shorts = memoryview(self._short).cast("B")
+        self._longs = memoryview(self._long).cast("B")
+        self._octets = memoryview(self._out).cast("B")
         self.peers = memoryview(self._names).cast("B")
         self._controls_view = memoryview(self._controls).cast("B")
-        self.sizes = memoryview(self._in_msgs).cast("B").cast("I")
+        self._in_sizes = memoryview(self._in_msgs).cast("B").cast("I")
         self._in_words = memoryview(self._in_msgs).cast("B").cast("Q")
         self._out_words = memoryview(self._out_msgs).cast("B").cast("Q")
-        self.out_sizes = memoryview(self._out_iov).cast("B").cast("Q")
-        self.first_size = _MMsgHdr.size.offset // 4
-        self.size_step = ctypes.sizeof(_MMsgHdr) // 4
+        self._out_places = memoryview(self._out_iov).cast("B").cast("Q")
         self._words = ctypes.sizeof(_MMsgHdr) // 8
         self._name_word = _MsgHdr.name.offset // 8
         self._control_word = _MsgHdr.control.offset // 8
@@ -71,21 +76,23 @@ class Batch:
         self._controls_at = ctypes.addressof(self._controls)
         self._in_at = ctypes.addressof(self._in_msgs)
         self._out_at = ctypes.addressof(self._out_msgs)
+        self._octets_at = ctypes.addressof(self._out)
         self._is_moved = False
         self._used = 0
 
     def _lay_out(self, slot: int) -> None:
-        for octets, iov, msgs in (
-            (self._in, self._in_iov, self._in_msgs),
-            (self._out, self._out_iov, self._out_msgs),
-        ):
-            iov[slot].base = ctypes.addressof(octets) + slot * SLOT_OCTETS
-            iov[slot].size = SLOT_OCTETS
+        shorts, longs, answer = self._in_iov[2 * slot], self._in_iov[2 * slot + 1], self._out_iov
+        shorts.base = ctypes.addressof(self._short) + slot * SHORT_OCTETS
+        shorts.size = SHORT_OCTETS
+        longs.base = ctypes.addressof(self._long) + slot * _LONG_OCTETS
+        longs.size = _LONG_OCTETS
+        answer[slot].base, answer[slot].size = ctypes.addressof(self._out), 0
+        for iov, msgs, pieces in ((self._in_iov, self._in_msgs, 2), (answer, self._out_msgs, 1)):
             header = msgs[slot].header
             header.name = ctypes.addressof(self._names) + slot * PEER_OCTETS
             header.name_size = PEER_OCTETS
-            header.iov = ctypes.addressof(iov) + slot * ctypes.sizeof(_IoVec)
-            header.iov_count = 1
+            header.iov = ctypes.addressof(iov) + slot * pieces * ctypes.sizeof(_IoVec)
+            header.iov_count = pieces
             if self.has_control:
                 header.control = ctypes.addressof(self._controls) + slot * CONTROL_OCTETS
                 header.control_size = CONTROL_OCTETS
@@ -102,6 +109,29 @@ class Batch:
         count = int(_recvmmsg(self._fd, self._in_at, BATCH, _MSG_DONTWAIT, None))
         self._used = max(count, 0)
         return count
+
+    def sizes(self, count: int) -> list[int]:
+        """Give the octets of each of the first `count` queries received."""
+        step = ctypes.sizeof(_MMsgHdr) // 4
+        first = _MMsgHdr.size.offset // 4
+        return self._in_sizes[first : first + (count - 1) * step + 1 : step].tolist()
+
+    def rest(self, slot: int, size: int) -> bytes:
+        """Give what a query of so many octets has beyond its short slot."""
+        at = slot * _LONG_OCTETS
+        return bytes(self._longs[at : at + min(size - SHORT_OCTETS, _LONG_OCTETS)])
+
+    def fill(self, messages: list[bytes], sizes: list[int]) -> None:
+        """Lay answers of so many octets out, at most a batch of them and a slot's octets each."""
+        octets = b"".join(messages)
+        self._octets[: len(octets)] = octets
+        places = array("Q")
+        at = self._octets_at
+        for size in sizes:
+            places.append(at)
+            places.append(size)
+            at += size
+        self._out_places[: len(places)] = memoryview(places)
 
     def address(self, out: int, slot: int) -> None:
         """Address answer number `out` to the sender of query number `slot`."""
@@ -131,11 +161,8 @@ class Batch:
         at = slot * CONTROL_OCTETS
         return peer, bytes(self._controls_view[at : at + size])
 
-    def load(self, slot: int, message: bytes, peer: bytes, control: bytes) -> None:
-        """Put an answer that was kept into a slot; the queries received last are gone by then."""
-        start = slot * SLOT_OCTETS
-        self.out[start : start + len(message)] = message
-        self.out_sizes[2 * slot + 1] = len(message)
+    def load(self, slot: int, peer: bytes, control: bytes) -> None:
+        """Address an answer that was kept; the queries received last are gone by then."""
         start = slot * PEER_OCTETS
         self.peers[start : start + len(peer)] = peer
         if self.has_control:

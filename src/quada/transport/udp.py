@@ -14,7 +14,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from quada.transport.mmsg import BATCH, CONTROL_OCTETS, HAS_MMSG, PEER_OCTETS, SLOT_OCTETS, Batch
+from quada.transport.mmsg import (
+    BATCH,
+    CONTROL_OCTETS,
+    HAS_MMSG,
+    PEER_OCTETS,
+    SHORT_OCTETS,
+    SLOT_OCTETS,
+    Batch,
+)
 from quada.wire.ask import Transport
 from quada.wire.limit import BUCKETS, Verdict, truncated
 from quada.wire.respond import Deferred
@@ -90,16 +98,19 @@ class UdpListener:
         ceiling = limiter.settings.per_second if limiter else 0
         admitted = responder.clients
         first, network_end, end = self._at, self._network_end, self._end
-        octets, sizes, answers, out_sizes = batch.octets, batch.sizes, batch.out, batch.out_sizes
+        shorts = bytes(batch.shorts[: received * SHORT_OCTETS])
         peers = bytes(batch.peers[: received * PEER_OCTETS])
+        sizes = batch.sizes(received)
         is_in_place = not batch.has_control
-        at_size, step = batch.first_size, batch.size_step
         events: list[bytes] = []
-        sent = 0
+        messages: list[bytes] = []
+        out_sizes: list[int] = []
         for slot in range(received):
-            at = slot * SLOT_OCTETS
-            packet = bytes(octets[at : at + sizes[at_size]])
-            at_size += step
+            at, size = slot * SHORT_OCTETS, sizes[slot]
+            if size <= SHORT_OCTETS:
+                packet = shorts[at : at + size]
+            else:
+                packet = shorts[at : at + SHORT_OCTETS] + batch.rest(slot, size)
             peer = peers[slot * PEER_OCTETS : slot * PEER_OCTETS + PEER_OCTETS]
             answered = known(packet[2:])
             if admitted is not None and answered is not None and peer[first:end] not in admitted:
@@ -114,29 +125,31 @@ class UdpListener:
                 is_trusted = responder.is_trusted
             response, tail = answered
             if counts is not None:
-                bucket = hash(peer[first:network_end]) & _BUCKET_MASK
-                count = counts[bucket] = counts[bucket] + 1
+                network = peer[first:network_end]
+                bucket = hash(network) & _BUCKET_MASK
+                count = counts[bucket] + 1
+                counts[bucket] = count
                 if count > ceiling and not is_trusted and limiter is not None:
-                    verdict = limiter.judge(peer[first:network_end], response)
+                    verdict = limiter.judge(network, response)
                     if verdict is Verdict.DROP:
-                        events += (head, peer, limited(tail, is_silent=True))
-                        continue
-                    if verdict is Verdict.SLIP:
+                        response, tail = b"", limited(tail, is_silent=True)
+                    elif verdict is Verdict.SLIP:
                         response, tail = truncated(response), limited(tail, is_silent=False)
-            events += (head, peer, tail)
+            events.append(head)
+            events.append(peer)
+            events.append(tail)
             if response:
-                message = packet[:2] + response
-                size = len(message)
-                start = sent * SLOT_OCTETS
-                answers[start : start + size] = message
-                out_sizes[2 * sent + 1] = size
+                sent = len(out_sizes)
+                messages.append(packet[:2])
+                messages.append(response)
+                out_sizes.append(len(response) + 2)
                 if sent != slot or not is_in_place:
                     is_in_place = False
                     batch.address(sent, slot)
-                sent += 1
         self._sink.extend(b"".join(events), len(events) // 3)
-        if sent:
-            self.unsent_count += sent - batch.send(sent)
+        if out_sizes:
+            batch.fill(messages, out_sizes)
+            self.unsent_count += len(out_sizes) - batch.send(len(out_sizes))
 
     def _put_off(self, deferred: Deferred, kept: tuple[bytes, bytes]) -> None:
         """Hand a query on; its answer goes out alone, when it comes."""
@@ -160,8 +173,9 @@ class UdpListener:
         assert batch is not None
         for first in range(0, len(later), BATCH):
             part = later[first : first + BATCH]
-            for slot, (message, peer, control) in enumerate(part):
-                batch.load(slot, message, peer, control)
+            for slot, (_, peer, control) in enumerate(part):
+                batch.load(slot, peer, control)
+            batch.fill([message for message, _, _ in part], [len(one) for one, _, _ in part])
             self.unsent_count += len(part) - batch.send(len(part))
         later.clear()
 

@@ -8,7 +8,6 @@ is the exact count per network and answer asked for here.
 
 from __future__ import annotations
 
-from array import array
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -41,7 +40,7 @@ class Limiter:
 
     def __init__(self, settings: LimitSettings) -> None:
         self.settings = settings
-        self.counts = array("I", bytes(4 * BUCKETS))
+        self.counts = [0] * BUCKETS
         self.limited_count = 0
         self._exact: dict[tuple[bytes, bytes], int] = {}
         self._second = 0
@@ -50,7 +49,7 @@ class Limiter:
         """Forget the last second."""
         if now_s != self._second:
             self._second = now_s
-            self.counts = array("I", bytes(4 * BUCKETS))
+            self.counts = [0] * BUCKETS
             self._exact.clear()
 
     def judge(self, network: bytes, response: bytes) -> Verdict:
