@@ -115,6 +115,14 @@ class SmallInternet:
             self.iterator.now = self.now
         raise AssertionError("a question asks without end")
 
+    def probe(self) -> int:
+        """Ask servers that failed whether they are well again; gives how many were asked."""
+        self.iterator.now = self.now
+        due = self.iterator.servers.take_due()
+        for one in due:
+            self._drive(self.iterator.probe(one, Task()))
+        return len(due)
+
     def prime(self) -> float | None:
         """Ask who serves the root."""
         self.iterator.now = self.now

@@ -175,9 +175,57 @@ def test_ipv6_is_asked_first_and_ipv4_when_it_is_silent(internet, is_warm) -> No
     assert EXAMPLE not in {one.address for one in internet.asked}  # remembered
     internet.mend()
     internet.sleep(400)
+    internet.asked.clear()
     internet.ask("anything.wild.example.com.")
-    # Probed again when its rest is over.
+    assert EXAMPLE not in {one.address for one in internet.asked}, "no client waits for a probe"
+    assert internet.probe() == 1
     assert internet.iterator.servers.order([EXAMPLE, EXAMPLE_4], internet.now)[0] == EXAMPLE
+
+
+def test_a_server_that_stays_dead_costs_no_client_a_wait_again(internet) -> None:
+    internet.break_(EXAMPLE, silent)
+    internet.ask("www.example.com.")
+    probes = 0
+    for number in range(100):
+        internet.sleep(4)
+        before = internet.now
+        internet.ask(f"n{number}.wild.example.com.")
+        assert internet.now - before < 0.1
+        probes += internet.probe()
+    assert 5 <= probes <= 12, "each failure doubles the time until the next"
+
+
+def test_a_dead_family_is_probed_at_one_server_and_comes_back_whole() -> None:
+    zones = 20
+    internet = SmallInternet(roots=("192.0.2.1",))
+    delegations = "".join(
+        f"z{n} NS ns.z{n}\nns.z{n} AAAA 2001:db8:{n:x}::53\nns.z{n} A 198.51.100.{n}\n"
+        for n in range(1, zones)
+    )
+    internet.serve(".", f"@ NS ns.root.\nns.root. A 192.0.2.1\n{delegations}", "192.0.2.1")
+    for n in range(1, zones):
+        hosts = f"2001:db8:{n:x}::53", f"198.51.100.{n}"
+        internet.serve(f"z{n}.", "@ NS ns\n* AAAA 2001:db8::80\n", *hosts)
+        internet.break_(hosts[0], silent)
+    costs = []
+    for n in range(1, zones):
+        before = internet.now
+        internet.ask(f"www.z{n}.")
+        costs.append(internet.now - before)
+    assert sum(cost > 0.2 for cost in costs) == 6, "so many failures make a family dead"
+    internet.sleep(60)
+    internet.asked.clear()
+    for n in range(1, zones):
+        internet.ask(f"mail.z{n}.")
+    assert not [one for one in internet.asked if ":" in one.address]
+    assert internet.probe() == 1
+    internet.mend()
+    internet.sleep(400)
+    internet.ask("third.z19.")
+    assert internet.probe() == 1
+    internet.asked.clear()
+    internet.ask("fourth.z19.")
+    assert [one.address for one in internet.asked] == ["2001:db8:13::53"]
 
 
 @pytest.mark.parametrize("rcode", [codes.REFUSED, codes.SERVFAIL, 4])

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from quada.resolver.dns64 import Prefix
     from quada.resolver.evidence import Want
-    from quada.resolver.servers import Servers
+    from quada.resolver.servers import Probe, Servers
     from quada.resolver.validate import Validator
 
 DEPTH_MAX: Final = 6  # our choice: lookups for lookups (glueless servers, keys)
@@ -108,6 +108,12 @@ class Iterator:
             return None
         self.cache.delegate(made._replace(expires_at=word.expires_at))
         return word.expires_at
+
+    def probe(self, probe: Probe, task: Task) -> Steps[None]:
+        """Ask a server that failed whether it is well again."""
+        address, zone = probe.address, probe.zone
+        known = Delegation(zone, (), {}, 0.0, is_forward=probe.is_forward)
+        yield from self._ask_server(address, known, zone, codes.SOA, task, None)
 
     def resolve(self, qname: bytes, qtype: int, task: Task) -> Steps[Resolution]:
         """Resolve a question, following CNAME and DNAME from zone to zone."""
@@ -204,6 +210,7 @@ class Iterator:
         address = self.servers.first(addresses, self.now)
         if address is None:
             return None
+        self.servers.pass_over(addresses, delegation.zone, self.now, is_forward=is_rd)
         to = read_endpoint(address)
         if to.transport is not Transport.UDP:
             return None
@@ -296,6 +303,9 @@ class Iterator:
             if not order:
                 return last
             address = order[0] if missed is None else missed.address
+            if not tried and missed is None:
+                zone, is_forward = delegation.zone, delegation.is_forward
+                self.servers.pass_over(order, zone, self.now, is_forward=is_forward)
             tried.add(address)
             answer = yield from self._ask_server(address, delegation, name, rdtype, task, missed)
             missed = None

@@ -1,14 +1,15 @@
 """What is known of other servers: how fast they answer, and whether a family works.
 
-IPv6 is asked first. A server that does not answer is left for last, a family in which nothing
-answers is left alone for a while and then tried again: a dead family costs a short wait once.
+IPv6 is asked first. A server that does not answer is left for last, and so is a family in which
+nothing answers: a dead family costs a short wait once. Whether they are well again is found out by
+probes that no client waits for.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,27 +23,39 @@ _BACKOFF_S: Final = 2.0
 _BACKOFF_MAX_S: Final = 300.0
 _FAMILY_FAILURES: Final = 6  # failures in a row, of different servers, that make a family dead
 _FAMILY_REST_S: Final = 30.0
+_DUE_MAX: Final = 1_000
 
 
 @dataclass(slots=True)
 class Server:
-    """One address: smoothed round trip in seconds, failures in a row, until when it is avoided."""
+    """One address: smoothed round trip in seconds, failures in a row, when to try again."""
 
     rtt_s: float
     failures: int = 0
-    avoid_until: float = 0.0
+    again_at: float = 0.0
     has_edns: bool = True
 
 
 @dataclass(slots=True)
 class Family:
-    """One family: failures in a row, until when it rests, and what falling back from it cost."""
+    """One family: failures in a row, rests it was sent to without an answer since, and its cost.
+
+    A family that rests is asked where there is no other, and tried again at `again_at`.
+    """
 
     failures: int = 0
-    rests_until: float = 0.0
+    again_at: float = 0.0
     rests: int = 0
     fallback_count: int = 0
     fallback_s: float = 0.0
+
+
+class Probe(NamedTuple):
+    """An address that failed and may be well again, and a zone that it serves."""
+
+    address: str
+    zone: bytes
+    is_forward: bool
 
 
 class Servers:
@@ -51,6 +64,8 @@ class Servers:
     def __init__(self, families: tuple[int, ...] = (6, 4)) -> None:
         self.families = {family: Family() for family in families}
         self._known: OrderedDict[str, Server] = OrderedDict()
+        self._failing_count = 0
+        self._due: dict[str, Probe] = {}
 
     def first(self, addresses: Sequence[str], now: float) -> str | None:
         """Give the address to be asked first; None where there is none in our families."""
@@ -64,21 +79,47 @@ class Servers:
         usable = [a for a in addresses if family_of(a) in self.families]
         return sorted(usable, key=lambda a: self._rank(a, now))
 
-    def _rank(self, address: str, now: float) -> tuple[bool, bool, float]:
+    def _rank(self, address: str, now: float) -> tuple[bool, bool, bool, float]:
         """Rank an address, the least first.
 
-        IPv6 that was never heard, or whose rest after a failure is over, is tried before anything:
-        else a fast IPv4 address would keep it from ever being found well again.
+        IPv6 that was never heard is tried before anything: else a fast IPv4 address would keep it
+        from ever being found well.
         """
         server = self._known.get(address)
-        is_avoided = server is not None and server.avoid_until > now
-        if ":" not in address:
-            rtt_s = server.rtt_s if server else _FIRST_RTT_S
-        elif server is None or (server.failures and not is_avoided):
-            rtt_s = 0.0
-        else:
-            rtt_s = server.rtt_s - _HEAD_START_S
-        return self.families[family_of(address)].rests_until > now, is_avoided, rtt_s
+        is_resting = self.families[family_of(address)].rests > 0
+        if server is None:
+            return is_resting, False, False, 0.0 if ":" in address else _FIRST_RTT_S
+        rtt_s = server.rtt_s - _HEAD_START_S if ":" in address else server.rtt_s
+        return is_resting, server.failures > 0, server.again_at > now, rtt_s
+
+    def pass_over(
+        self, addresses: Sequence[str], zone: bytes, now: float, *, is_forward: bool
+    ) -> None:
+        """Note who could be asked about a zone: those due to be tried again are given as probes."""
+        if not self._failing_count or len(addresses) < 2:
+            return
+        for address in addresses:
+            family = self.families.get(family_of(address))
+            if family is None:
+                continue
+            server = self._known.get(address)
+            is_due = False
+            if family.rests:
+                is_due = family.again_at <= now
+                family.again_at = now + _BACKOFF_S if is_due else family.again_at
+            elif server is not None and server.failures:
+                is_due = server.again_at <= now
+                server.again_at = now + _BACKOFF_S if is_due else server.again_at
+            if is_due and len(self._due) < _DUE_MAX:
+                self._due[address] = Probe(address, zone, is_forward)
+
+    def take_due(self) -> list[Probe]:
+        """Give the probes that are due, once."""
+        if not self._due:
+            return []
+        due = list(self._due.values())
+        self._due.clear()
+        return due
 
     def timeout_s(self, address: str) -> float:
         """Give how long to wait for a server before another is asked."""
@@ -97,28 +138,32 @@ class Servers:
         server = self._server(address)
         is_new = server.failures or server.rtt_s == _FIRST_RTT_S
         server.rtt_s = rtt_s if is_new else 0.7 * server.rtt_s + 0.3 * rtt_s
-        server.failures, server.avoid_until = 0, 0.0
+        if server.failures:
+            self._failing_count -= 1
+        server.failures, server.again_at = 0, 0.0
         family = self.families.get(family_of(address))
         if family is not None:
             family.failures = family.rests = 0
-            family.rests_until = 0.0
 
     def failed(self, address: str, waited_s: float, now: float) -> None:
         """Note silence, refusal or garbage."""
         server = self._server(address)
+        if not server.failures:
+            self._failing_count += 1
         server.failures += 1
         wait_s = min(_BACKOFF_MAX_S, _BACKOFF_S * 2 ** min(server.failures, 8))
-        server.avoid_until = now + wait_s
+        server.again_at = now + wait_s
         family = self.families.get(family_of(address))
         if family is None:
             return
         family.failures += 1
         family.fallback_count += 1
         family.fallback_s += waited_s
-        if family.failures >= _FAMILY_FAILURES and len(self.families) > 1:
+        is_dead = family.rests > 0 or family.failures >= _FAMILY_FAILURES
+        if is_dead and len(self.families) > 1:
             family.rests += 1
             family.failures = 0
-            family.rests_until = now + _FAMILY_REST_S * min(family.rests, 10)
+            family.again_at = now + _FAMILY_REST_S * min(family.rests, 10)
 
     def refused_edns(self, address: str) -> None:
         """Note a server that answers FORMERR to EDNS and does well without (RFC 6891 6.2.2)."""
@@ -129,7 +174,8 @@ class Servers:
         if server is None:
             server = self._known[address] = Server(_FIRST_RTT_S)
             while len(self._known) > _SERVERS_MAX:
-                self._known.popitem(last=False)
+                _, gone = self._known.popitem(last=False)
+                self._failing_count -= gone.failures > 0
         return server
 
 

@@ -145,6 +145,15 @@ class Lookups:
 
         _Run(self._recursor, self._upstream, iterator.prime(task), task, primed).step(None)
 
+    def probe(self) -> None:
+        """Ask servers that failed whether they are well again."""
+        iterator = self._recursor.iterator
+        iterator.now = time.time()
+        for one in iterator.servers.take_due():
+            task = Task()
+            steps = iterator.probe(one, task)
+            _Run(self._recursor, self._upstream, steps, task, _no_matter).step(None)
+
     def light_up(self) -> None:
         """Look up a few server addresses that the IPv6-only shadow lacks."""
         iterator = self._recursor.iterator
@@ -201,6 +210,10 @@ class Lookups:
             question = deferred.work.question
             took_us = int((now - waiter.started) * 1e6)
             pending.send(*self._recursor.finish(question, recursed, deferred.transport, took_us))
+
+
+def _no_matter(_: None, __: Task) -> None:
+    """Who probes has learnt what there is to learn by the end of it."""
 
 
 def plain_question(qname: bytes, qtype: int) -> Question:

@@ -334,6 +334,7 @@ class ResolverWorker(Worker):
                 self._lookups.refresh()
                 self._lookups.prime()
                 self._lookups.light_up()
+                self._lookups.probe()
                 turn += 1
                 if anchoring is not None and turn % _ANCHOR_TURNS == 1:
                     self._follow_anchors(anchoring, self._lookups)
