@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from quada.disk import replacing
+from quada.server.patience import Patience
 from quada.server.plan import LogSource
 from quada.server.sources import FileSource, RingSource, TapSource
 from quada.server.watching import Watcher
@@ -88,6 +89,7 @@ class Collector:
         self._committed_at = self._compacted_at = time.monotonic()
         self._has_news = False
         self._said = ""
+        self._patience = Patience()
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have every batch of events handed to one more."""
@@ -130,13 +132,14 @@ class Collector:
             await self._refresh()
             if is_last:
                 self._end_rings()
-            has_more = self._gather()
+            has_more = self._patience.run(self._gather)
             age_s = time.monotonic() - self._committed_at
             if is_last or age_s > _COMMIT_S or (len(self._buffer) >= _COMMIT_EVENTS and age_s > 1):
-                self._commit()
+                self._patience.run(self._commit)
             if is_last:
                 for source in self._sources.values():
                     source.close()
+                self._patience.close()
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), 0 if has_more else _PAUSE_S)
