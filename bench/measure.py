@@ -12,6 +12,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import quada.wire.codes as codes
+import quada.wire.names as names
+from quada.authority.alias import compose_query
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -67,15 +71,20 @@ def resident_mib(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, log: Path, within_s: float = 120) -> Iterator[int]:
-    """Run a server on its core until the block ends; gives its pid once it answers over TCP."""
+def running(
+    command: list[str], port: int, log: Path, within_s: float = 120, origin: str = "example.com"
+) -> Iterator[int]:
+    """Run a server on its core until the block ends; gives its pid once it answers over TCP.
+
+    Takes the zone whose SOA it is asked for.
+    """
     with log.open("w") as output:
         process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), *command], stdout=output, stderr=output
         )
     try:
         deadline = time.monotonic() + within_s
-        while not _answers(port):
+        while not _answers(port, origin):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command[0]} does not answer: {log.read_text()[-2000:]}")
             time.sleep(0.05)
@@ -125,6 +134,23 @@ def query(
     )
 
 
+def latencies(
+    port: int, questions: Path, seconds: float, per_second: int, inside: Sequence[str] = ()
+) -> tuple[float, float]:
+    """Ask at a steady rate; give the median and the 99th percentile in ms."""
+    ran = subprocess.run(
+        [
+            *inside, "taskset", "-c", str(CLIENT_CORE), "dnsperf", "-s", "::1", "-p", str(port),
+            "-d", str(questions), "-l", str(seconds), "-Q", str(per_second), "-v",
+        ],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    took = sorted(float(t) for t in re.findall(r"^> NOERROR .* ([\d.]+)$", ran.stdout, re.M))
+    if not took:
+        return 0.0, 0.0
+    return took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000
+
+
 def free_port() -> int:
     """Give a port on ::1 that nobody listens at."""
     with socket.socket(socket.AF_INET6) as sock:
@@ -132,9 +158,9 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, origin: str) -> bool:
     """Ask for the apex's SOA over TCP: loaded is when that is NOERROR."""
-    message = bytes.fromhex("0001010000010000000000000765 78616d706c6503636f6d0000060001")
+    message = compose_query(1, names.from_text(f"{origin}."), codes.SOA)
     try:
         with socket.create_connection(("::1", port), timeout=2) as sock:
             sock.sendall(len(message).to_bytes(2, "big") + message)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.internet import LEAVES, NAMES, TLD_NAME, internet
-from bench.measure import CLIENT_CORE, SERVER_CORE, Cost, query, resident_mib, tree
+from bench.measure import SERVER_CORE, Cost, latencies, query, resident_mib, tree
 
 if TYPE_CHECKING:
     from bench.internet import Internet
@@ -82,7 +81,9 @@ def _measure(
             found["costs"].setdefault(title, {})[name] = cost
         steady = place / "steady"
         _write(steady, others[:steady_count])
-        found["latency_ms"][name] = _latencies(net, steady, seconds)
+        found["latency_ms"][name] = latencies(
+            _PORT, steady, seconds, _STEADY_PER_S, inside=net.inside
+        )
         found["versions"][name] = Path(command[0]).name
     finally:
         for one in tree(process.pid)[::-1]:
@@ -93,22 +94,6 @@ def _measure(
 
 def _write(file: Path, qnames: list[str]) -> None:
     file.write_text("".join(f"{qname} AAAA\n" for qname in qnames))
-
-
-def _latencies(net: Internet, questions: Path, seconds: float) -> tuple[float, float]:
-    """Ask misses at a steady, low rate; give the median and the 99th percentile in ms."""
-    ran = subprocess.run(
-        [
-            *net.inside, "taskset", "-c", str(CLIENT_CORE), "dnsperf", "-s", "::1",
-            "-p", str(_PORT), "-d", str(questions), "-l", str(seconds),
-            "-Q", str(_STEADY_PER_S), "-v",
-        ],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    took = sorted(float(t) for t in re.findall(r"^> NOERROR .* ([\d.]+)$", ran.stdout, re.M))
-    if not took:
-        return 0.0, 0.0
-    return took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000
 
 
 def table(results: dict[str, Any]) -> list[str]:
