@@ -158,7 +158,7 @@ class Absence:
             return None
         if spot.is_wild:
             made = self._wildcard_body(qname, fixed, client)
-            if not isinstance(made, Body) or made.is_momentary:
+            if not isinstance(made, Body) or made.moment_s:
                 return None
             body = made
         else:
@@ -166,7 +166,7 @@ class Absence:
             body = Body(
                 codes.QR | codes.AA | codes.NXDOMAIN, 0, 0, soa_count + count, 0, soa + proofs,
                 b"", 0, b"", Provenance.NATIVE, event.NO_EDE, len(qname) - len(spot.zone.origin),
-                False, False, False,
+                False, 0, False,
             )  # fmt: skip
         answered = compose_response(
             body, question, qname, fixed, rd, client, transport, self._worker

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FAMILIES: Final = (codes.AAAA, codes.A)  # looked up together, so that the sibling query is warm
+HELD_MAX_S: Final = 5  # our choice: an answer is composed so much less often
+_HELD_SHARE: Final = 20  # of what remains, at most a twentieth is lost by that
 MAX_ADDRESSES: Final = 64  # a family, our choice because 64 AAAA fill what TCP clients expect
 _ENDED_MAX: Final = 10_000
 MAX_CHAIN: Final = 16  # CNAMEs and ALIASes followed, Technitium's precedent
@@ -99,11 +101,15 @@ class Source(IntEnum):
 
 
 class Standing(NamedTuple):
-    """What a worker may say now about a target: the expansion, where it is from, and its TTL."""
+    """What a worker may say about a target: the expansion, where it is from, and its TTL.
+
+    It may say so for `held_s`; at the end of that the TTL is exact, before it is the shorter.
+    """
 
     expansion: Expansion
     source: Source
     ttl_s: int
+    held_s: int = 1
 
 
 @dataclass(slots=True)
@@ -116,11 +122,13 @@ class View:
     """A worker's knowledge of ALIAS targets: a bounded table, read by queries, fed by the keeper.
 
     `asked` collects targets that queries used since it was last taken; the keeper prefetches those.
+    `news_count` grows when a target is no longer what was said of it.
     """
 
     def __init__(self, settings: AliasSettings) -> None:
         self.settings = settings
         self.asked: set[bytes] = set()
+        self.news_count = 0
         self._known: OrderedDict[tuple[bytes, int], _Known] = OrderedDict()
 
     def put(self, expansion: Expansion) -> None:
@@ -135,8 +143,11 @@ class View:
             self._known.move_to_end(key)
         if expansion.found is Found.FAILED:
             known.failed = expansion
-        else:
-            known.good, known.failed = expansion, None
+            return
+        before = known.good
+        if before is None or set(before.addresses) != set(expansion.addresses):
+            self.news_count += 1
+        known.good, known.failed = expansion, None
 
     def standing(self, target: bytes, rdtype: int, now: float, *, is_last: bool) -> Standing | None:
         """Tell what to say about a target, or None where a lookup should be waited for.
@@ -148,7 +159,9 @@ class View:
         known = self._known.get((target, rdtype))
         good = known.good if known else None
         if good is not None and good.expires_at > now:
-            return Standing(good, Source.FRESH, self._ttl_s(good.expires_at - now))
+            remaining_s = int(good.expires_at - now)
+            held_s = max(1, min(HELD_MAX_S, remaining_s // _HELD_SHARE))
+            return Standing(good, Source.FRESH, self._ttl_s(remaining_s - held_s + 1), held_s)
         failed = known.failed if known else None
         # While a failed target is looked up again nobody waits for it: it is likely to fail again.
         grace_s = 2 * self.settings.budget_s
@@ -171,9 +184,9 @@ class View:
             )
         return Standing(failed, Source.FAILED, self.settings.negative_ttl_s)
 
-    def _ttl_s(self, remaining_s: float) -> int:
+    def _ttl_s(self, remaining_s: int) -> int:
         settings = self.settings
-        return min(settings.ttl_max_s, max(settings.ttl_min_s, int(remaining_s), 1))
+        return min(settings.ttl_max_s, max(settings.ttl_min_s, remaining_s, 1))
 
 
 @dataclass(slots=True)

@@ -109,7 +109,8 @@ class Authority:
         self._stream_answers: dict[bytes, Answered] = {}
         self._bodies: dict[bytes, Body] = {}
         self._clients: dict[bytes, Client] = {}
-        self._momentary: list[bytes] = []
+        self._moments: dict[int, list[bytes]] = {}
+        self._news_count = 0
         self._expired: set[bytes] = set()
         self._absence = Absence(self.book, self._expired, self._body, settings.worker)
         self._cookies = Cookies(settings.cookie_secret) if settings.cookie_secret else None
@@ -179,21 +180,30 @@ class Authority:
         """Empty what was compiled."""
         self.answers.clear()
         self._stream_answers.clear()
+        self._moments.clear()
         self._bodies.clear()
         self._absence.forget()
 
     def begin(self, now_ns: int) -> None:
-        """Take the time; answers that may change by the second go when it does."""
+        """Take the time; answers of a moment go when it is over, or when targets moved."""
         now_s = now_ns // 1_000_000_000
+        aliases = self.book.aliases
+        if aliases is not None and aliases.news_count != self._news_count:
+            self._news_count = aliases.news_count
+            self._end_moments(None)
         if now_s == self._now_s:
             return
+        self._end_moments(now_s if now_s > self._now_s else None)
         self._now_s = self.book.now_s = now_s
         if self.limiter is not None:
             self.limiter.begin(now_s)
-        for key in self._momentary:
-            self.answers.pop(key, None)
-            self._stream_answers.pop(key, None)
-        self._momentary.clear()
+
+    def _end_moments(self, now_s: int | None) -> None:
+        """Drop the answers that held until now; all of a moment where that is None."""
+        for until in [one for one in self._moments if now_s is None or one <= now_s]:
+            for key in self._moments.pop(until):
+                self.answers.pop(key, None)
+                self._stream_answers.pop(key, None)
 
     def answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
         """Answer one query (see Responder)."""
@@ -268,12 +278,10 @@ class Authority:
             body, packet[12 : end + 4], qname, fixed, rd, client, transport, self._worker
         )
         if body.may_keep:
-            self._keep(packet[2:], answered, transport, is_momentary=body.is_momentary)
+            self._keep(packet[2:], answered, transport, moment_s=body.moment_s)
         return answered
 
-    def _keep(
-        self, key: bytes, answered: Answered, transport: Transport, *, is_momentary: bool
-    ) -> None:
+    def _keep(self, key: bytes, answered: Answered, transport: Transport, *, moment_s: int) -> None:
         if transport is Transport.UDP:
             answers = self.answers
         elif transport is Transport.TCP:
@@ -281,10 +289,12 @@ class Authority:
         else:
             return
         if len(answers) >= _ANSWERS_MAX:
-            answers.clear()
+            self.answers.clear()
+            self._stream_answers.clear()
+            self._moments.clear()
         answers[key] = answered
-        if is_momentary:
-            self._momentary.append(key)
+        if moment_s:
+            self._moments.setdefault(self._now_s + moment_s, []).append(key)
 
     def _ordinary(self, rest: bytes) -> Client | None:
         """Read an OPT record without options, version 0, that ends the packet; None for others."""
@@ -320,13 +330,13 @@ class Authority:
         )
         if result.wanted is not None:
             return result.wanted
-        if self.settings.is_cyclic and not result.is_momentary:
+        if self.settings.is_cyclic and not result.moment_s:
             rotate(result, self._now_s)
         if result.rcode == codes.REFUSED:
             return failure_body(codes.REFUSED, _EDE_NOT_AUTHORITATIVE, client)
         may_keep = zone is not None and qname in zone.nodes
         body = compose_body(qname, result, client, may_keep=may_keep)
-        if zone is None or result.is_momentary:
+        if zone is None or result.moment_s:
             return body
         if may_keep:
             if len(self._bodies) >= _BODIES_MAX:
@@ -445,7 +455,7 @@ class Authority:
         octets = record + bytes((len(text),)) + text[:255]
         body = Body(
             codes.QR | codes.AA, 0, 1, 0, 0, octets, b"", 0, b"", 0, event.NO_EDE,
-            event.NO_ZONE, False, False, False,
+            event.NO_ZONE, False, 0, False,
         )  # fmt: skip
         return compose_response(
             body, question.octets, question.qname, question.octets[-4:],

@@ -23,8 +23,8 @@ _SILENCE: Final = b""
 class Body(NamedTuple):
     """All of a response but what comes from the packet.
 
-    `flags` is the 16-bit field without RD. `optional` are additional records to leave out where
-    they do not fit (`optional_count` of them).
+    `flags` is the 16-bit field without RD. `moment_s` is as in Result. `optional` are additional
+    records to leave out where they do not fit (`optional_count` of them).
     """
 
     flags: int
@@ -40,7 +40,7 @@ class Body(NamedTuple):
     ede: int
     zone_offset: int
     is_nodata: bool
-    is_momentary: bool
+    moment_s: int
     may_keep: bool
 
 
@@ -77,7 +77,7 @@ def compose_body(qname: bytes, result: Result, client: Client, *, may_keep: bool
     return Body(
         flags, 0, answer_count, authority_count, additional_count, octets,
         composer.octets[len(octets) :], optional_count, options if client.has_opt else b"",
-        result.provenance, result.ede, offset, result.is_nodata, result.is_momentary,
+        result.provenance, result.ede, offset, result.is_nodata, result.moment_s,
         may_keep and (client.has_opt or not options),
     )  # fmt: skip
 
@@ -151,7 +151,7 @@ def failure_body(rcode: int, ede: int, client: Client) -> Body:
     options = edns.compose_ede(ede) if ede != event.NO_EDE and client.has_opt else b""
     return Body(
         codes.QR | rcode & 0xF, rcode >> 4, 0, 0, 0, b"", b"", 0, options, 0, ede,
-        event.NO_ZONE, False, False, False,
+        event.NO_ZONE, False, 0, False,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import quada.wire.codes as codes
 from quada.authority.alias import (
     EDE_NO_REACHABLE_AUTHORITY,
     EDE_STALE,
+    HELD_MAX_S,
     MAX_ADDRESSES,
     MAX_CHAIN,
     Found,
@@ -66,6 +67,7 @@ class ExpandingBook(Book):
         """Join what all targets of a name give; one unknown target keeps the client waiting."""
         addresses: dict[bytes, None] = {}
         ttl_s = rrset.ttl
+        held_s = HELD_MAX_S
         provenance = Provenance.ALIAS
         failed: Expansion | None = None
         wanted: list[bytes] = []
@@ -79,6 +81,7 @@ class ExpandingBook(Book):
             else:
                 addresses.update(dict.fromkeys(part.rdatas))
                 ttl_s = min(ttl_s, part.ttl_s)
+                held_s = min(held_s, part.held_s)
                 provenance |= part.provenance
                 if part.detail:
                     ede, detail = part.ede, part.detail
@@ -86,7 +89,9 @@ class ExpandingBook(Book):
             return Wanted(tuple(wanted), rdtype)
         if not addresses and failed is not None:
             return failed
-        made = Expansion(tuple(addresses)[:MAX_ADDRESSES], ttl_s, provenance)
+        if failed is not None:
+            held_s = 1
+        made = Expansion(tuple(addresses)[:MAX_ADDRESSES], ttl_s, provenance, held_s=held_s)
         return made._replace(ede=ede, detail=detail) if detail else made
 
     def _expand_target(self, target: bytes, rdtype: int) -> Expansion | Wanted:
@@ -116,6 +121,7 @@ class ExpandingBook(Book):
             standing.expansion.addresses if has_addresses else (),
             standing.ttl_s,
             Provenance.ALIAS | Provenance.CACHED,
+            held_s=standing.held_s,
         )
 
     def _expand_here(self, target: bytes, rdtype: int) -> Expansion | Wanted | None:
@@ -133,7 +139,8 @@ class ExpandingBook(Book):
         if not rdatas and result.detail:
             return self._failure(result.detail)
         ttl_s = min((item.ttl_s for item in result.answer), default=0x7FFFFFFF)
-        return Expansion(tuple(rdatas), ttl_s, Provenance.ALIAS)
+        held_s = result.moment_s or HELD_MAX_S  # a change of our own zones ends all moments
+        return Expansion(tuple(rdatas), ttl_s, Provenance.ALIAS, held_s=held_s)
 
     def _failure(self, detail: str) -> Expansion:
         settings = self.aliases.settings if self.aliases else None

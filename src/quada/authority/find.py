@@ -40,7 +40,8 @@ class Item(NamedTuple):
 class Expansion(NamedTuple):
     """What stands in for the addresses of an ALIAS or pool at the moment.
 
-    No RDATA and no failure means that the target has no address of that family.
+    No RDATA and no failure means that the target has no address of that family. An answer made of
+    it holds as it is for `held_s`, in seconds.
     """
 
     rdatas: tuple[bytes, ...]
@@ -50,6 +51,7 @@ class Expansion(NamedTuple):
     is_servfail: bool = False
     ede: int = NO_EDE
     detail: str = ""
+    held_s: int = 1
 
 
 class Wanted(NamedTuple):
@@ -61,7 +63,10 @@ class Wanted(NamedTuple):
 
 @dataclass(slots=True)
 class Result:
-    """What is to be said. `proofs` belong to the authority section, `glue` must not be dropped."""
+    """What is to be said. `proofs` belong to the authority section, `glue` must not be dropped.
+
+    `moment_s` is how many seconds it holds; 0 is as long as the zones stay what they are.
+    """
 
     rcode: int = codes.NOERROR
     is_authoritative: bool = True
@@ -74,7 +79,7 @@ class Result:
     zone: bytes | None = None
     anchor: bytes | None = None
     is_nodata: bool = False
-    is_momentary: bool = False
+    moment_s: int = 0
     has_own_denial: bool = False
     wanted: Wanted | None = None
     ede: int = NO_EDE
@@ -167,7 +172,7 @@ def rotate(result: Result, by: int) -> None:
             rdatas = tuple(item.rdatas)
             shift = by % count
             result.answer[at] = item._replace(rdatas=rdatas[shift:] + rdatas[:shift])
-            result.is_momentary = True
+            result.moment_s = 1
 
 
 def _step(
@@ -306,7 +311,8 @@ def _take_expansion(
     zone: Served, expansion: Expansion, owner: bytes | None, rdtype: int, result: Result
 ) -> None:
     result.provenance = (result.provenance & ~Provenance.NATIVE) | expansion.provenance
-    result.is_momentary = True
+    held_s = expansion.held_s
+    result.moment_s = min(result.moment_s, held_s) if result.moment_s else held_s
     result.ede, result.detail = expansion.ede, expansion.detail
     if expansion.rdatas:
         result.answer.append(Item(owner, rdtype, expansion.ttl_s, expansion.rdatas))
