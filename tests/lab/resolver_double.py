@@ -1,7 +1,8 @@
 """A resolver with every fault of DNS64 that ours does not have: `resolver_double.py MODE ADDRESS...`.
 
 `made` puts a synthesized address over one that exists, gives it to who validates, has no name for
-it, and says of nothing why it fails. `filter` gives no AAAA at all. Both recurse for everybody.
+it, and says of nothing why it fails. `filter` gives no AAAA at all. `six` synthesizes for who asks
+over IPv6, as CoreDNS does. All recurse for everybody.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import dns.rrset
 MADE = "64:ff9b::c000:250"
 
 
-def answer(packet: bytes) -> bytes:
+def answer(packet: bytes, *, is_six: bool) -> bytes:
     query = dns.message.from_wire(packet)
     question = query.question[0]
     text, rdtype = question.name.to_text().lower(), dns.rdatatype.to_text(question.rdtype)
@@ -35,7 +36,7 @@ def answer(packet: bytes) -> bytes:
         give("SOA", "a. b. 1 1 1 1 1")
     elif text == "www.example.com." and sys.argv[1] == "filter":
         pass
-    elif text == "ipv4only.arpa." and sys.argv[1] == "made":
+    elif text == "ipv4only.arpa." and (sys.argv[1] == "made" or (sys.argv[1] == "six" and is_six)):
         give("AAAA", "64:ff9b::c000:aa")
     elif (
         text in ("www.example.com.", "v4only.example.com.", "www.broken.com.") and rdtype == "AAAA"
@@ -53,14 +54,15 @@ class Datagrams(asyncio.DatagramProtocol):
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr) -> None:
-        self.transport.sendto(answer(data), addr)
+        self.transport.sendto(answer(data, is_six=":" in addr[0]), addr)
 
 
 async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
             (size,) = struct.unpack(">H", await reader.readexactly(2))
-            response = answer(await reader.readexactly(size))
+            is_six = ":" in writer.get_extra_info("peername")[0]
+            response = answer(await reader.readexactly(size), is_six=is_six)
             writer.write(struct.pack(">H", len(response)) + response)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

@@ -21,6 +21,7 @@ NOAAAA = ("noaaaa.net. NS ns0.noaaaa.net.\nns0.noaaaa.net. AAAA 2001:db8:6::53\n
 
 
 MAKES, FILTERS = "2001:db8:5::5", "2001:db8:5::6"
+SIX6, SIX4 = "2001:db8:5::7", "192.0.2.57"  # one resolver, that tells its prefix over IPv6 alone
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,11 @@ def lab(tmp_path_factory, internet_with):
                   f"resolver{number}.log")  # fmt: skip
     lab.run("ip", "addr", "add", f"{DEAD}/128", "dev", "lo")
     double = str(Path(__file__).with_name("resolver_double.py"))
-    for mode, address in (("made", MAKES), ("filter", FILTERS)):
-        lab.run("ip", "addr", "add", f"{address}/128", "dev", "lo")
-        lab.popen([sys.executable, double, mode, address], f"{mode}.log")
-    for address in (WELL, MASKS, BLIND, MAKES, FILTERS):
+    for mode, *addresses in (("made", MAKES), ("filter", FILTERS), ("six", SIX6, SIX4)):
+        for address in addresses:
+            lab.run("ip", "addr", "add", f"{address}/{128 if ':' in address else 32}", "dev", "lo")
+        lab.popen([sys.executable, double, mode, *addresses], f"{mode}.log")
+    for address in (WELL, MASKS, BLIND, MAKES, FILTERS, SIX6, SIX4):
         lab.wait_for("localhost", address, 53)
     return lab
 
@@ -83,7 +85,7 @@ def test_each_resolver_is_judged_by_what_its_client_sees(lab, tmp_path) -> None:
         WELL: {"dns64-prefix", "ddr-certificate"},
         MASKS: {"dns64-masks"},
         BLIND: {"resolver-validates", "resolver-six-outward"},
-        "resolvers": {"dns64-prefix"},
+        "resolvers": {"dns64-prefix", "resolver-order"},
         "64:ff9b::c000:204": {"nat64-path"}, "2001:db8:64::c000:204": {"nat64-path"},
     }, said  # fmt: skip
     passed = {(one["code"], one["subject"]) for one in found if one["verdict"] == "PASS"}
@@ -116,3 +118,17 @@ def test_what_dns64_and_filters_do_wrong_is_told_of_each(lab) -> None:
     messages = {(one["subject"], one["code"]): one["message"] for one in found}
     assert messages[FILTERS, "resolver-info"] == "it says of itself: qnamemin, exterr=15-17"
     assert messages[MAKES, "resolver-info"] == "it has no RESINFO"
+
+
+def test_a_prefix_that_is_told_over_ipv6_alone_is_noted_as_such(lab) -> None:
+    said = lab.run(
+        sys.executable, "-m", "quada", "doctor", "resolver", "--json", f"--resolver={SIX6}",
+        f"--resolver={SIX4}", "--use=native=www.example.com", timeout_s=60,
+    )  # fmt: skip
+    found = {
+        one["code"]: one for one in json.loads(said)["findings"] if one["subject"] == "resolvers"
+    }
+    assert found["dns64-family"]["verdict"] == "INFO", said
+    assert found["dns64-family"]["message"] == "who asks over IPv6 is told a prefix, over IPv4 none"
+    assert found["resolver-order"]["verdict"] == "PASS", said
+    assert "dns64-prefix" not in found, said

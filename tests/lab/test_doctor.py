@@ -79,7 +79,12 @@ PLANTED["huge.net."] = (
     cut("huge.net.", servers=_MORE),
     "".join(f"@ NS {one}\n{one} A {LEAF4}\n{one} AAAA {LEAF6}\n" for one in _MORE.split()),
 )
+PLANTED["long.net."] = (
+    cut("long.net."),
+    own() + "".join(f'@ TXT "{n:02} {"x" * 240}"\n' for n in range(24)),
+)
 EXPECTED = {
+    "long.net": {"aaaa-missing", *ALONE},
     "huge.net": {"referral-size", "ns-diversity"},
     "fat.net": {"referral-size", "ns-diversity"},
     "example.com": set(),
@@ -210,6 +215,20 @@ def test_the_segments_that_a_server_takes_are_told(planted, faulty) -> None:
     finally:
         faulty("plain")
     assert verdicts(told, "segment-size") == {"PASS"}, told
+
+
+def test_how_long_a_message_came_whole_over_tcp_is_told(planted) -> None:
+    _, told = run_doctor(planted, "long.net")
+    assert verdicts(told, "tcp-large") == {"PASS"}, told
+    _, told = run_doctor(planted, "well.net")
+    assert verdicts(told, "tcp-large") == {"INFO"}, told
+
+
+def test_a_machine_that_is_a_server_of_the_domain_says_so(planted) -> None:
+    _, told = run_doctor(planted, "well.net")
+    said = next(one for one in told["findings"] if one["code"] == "vantage-own")
+    assert said["verdict"] == "INFO"
+    assert f"{LEAF6} and {LEAF4}" in said["message"]
 
 
 def verdicts(told: dict, code: str) -> set[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quada.api.data import judged_data
+from quada.cli.client import client
 from quada.cli.elsewhere import (
     LOCAL,
     CaFile,
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(cls=with_default("domain"), help="Is a domain, or a link, well over IPv6?")
     group.command("domain")(doctor)
     group.command("link")(link)
+    group.command("client")(client)
     group.command("resolver")(resolver)
     app.add_typer(group, name="doctor")
     app.command("shadow")(shadow)

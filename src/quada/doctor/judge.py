@@ -34,6 +34,8 @@ _BAD: Final = (Verdict.FAIL, Verdict.WARN)
 _SHORT_S: Final = 12 * 3600  # Zonemaster DNSSEC04
 _SOON_S: Final = 7 * 86_400
 _REFERRAL_OCTETS: Final = 512
+_EFFORT: Final = 2  # our choice: a resolver that asks more than twice as often
+_EFFORT_MIN: Final = 10  # our choice: a retry or two are chance
 
 
 def judge(observation: Observation, *, ignores: frozenset[str] = frozenset()) -> list[Finding]:
@@ -44,6 +46,7 @@ def judge(observation: Observation, *, ignores: frozenset[str] = frozenset()) ->
     fit = fit_families(observation)
     found = [
         *_judge_vantage(observation, fit),
+        *_judge_own(observation),
         *_judge_path(observation),
         *_judge_delegation(observation, fit, ignores),
         *judge_servers(observation, fit),
@@ -87,6 +90,16 @@ def _judge_vantage(observation: Observation, fit: set[int]) -> Iterator[Finding]
             f"this machine {word} the root over IPv{family}",
             evidence,
         )
+
+
+def _judge_own(observation: Observation) -> Iterator[Finding]:
+    """A server that looks at itself sees nothing of what lies between it and others."""
+    if observation.own:
+        yield Finding(
+            "vantage-own", Verdict.INFO, observation.vantage,
+            f"this machine is itself {' and '.join(observation.own)}: how others reach it is not"
+            " seen from here",
+        )  # fmt: skip
 
 
 def _judge_path(observation: Observation) -> Iterator[Finding]:
@@ -391,6 +404,8 @@ def _judge_graph(observation: Observation, fit: set[int]) -> Iterator[Finding]:
             f"it does not resolve over IPv{family} alone{remedy}",
             tuple(_broken(graph, name, family)),
         )
+    if 6 in fit and works.get(6):
+        yield from _judge_effort(observation)
     if 6 in fit:
         # The root's and TLDs' own servers are nobody's here to multiply.
         cut = observation.cuts.get(observation.zone)
@@ -402,6 +417,18 @@ def _judge_graph(observation: Observation, fit: set[int]) -> Iterator[Finding]:
                 name,
                 f"without {' or '.join(points)} it is gone over IPv6",
             )
+
+
+def _judge_effort(observation: Observation) -> Iterator[Finding]:
+    """Compare what the name costs a resolver that knows nothing yet, over IPv6 and with both."""
+    found = {one.families: one for one in observation.resolved if one.qtype == "AAAA"}
+    alone, both = (found[kind].ask_count if kind in found else 0 for kind in ("ipv6", "both"))
+    if alone and both:
+        is_more = alone > _EFFORT * both and alone >= both + _EFFORT_MIN
+        yield Finding(
+            "resolves-ipv6-effort", Verdict.WARN if is_more else Verdict.PASS, observation.name,
+            f"{alone} questions over IPv6 alone, {both} over both families",
+        )  # fmt: skip
 
 
 def _broken(graph: Graph, name: str, family: int) -> Iterable[str]:

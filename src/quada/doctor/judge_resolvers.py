@@ -19,12 +19,15 @@ _FILTERED: Final = (
     dns.edns.EDECode.PROHIBITED,
 )  # fmt: skip
 
+_STUB_S: Final = 5  # resolv.conf(5): timeout, and MAXNS below
+_STUB_MAX: Final = 3
 _ANCHORED: Final = 33  # the EDE of answers below a negative trust anchor: IANA, BIND 9.20.27
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quada.doctor.observation import Exchange, Observation
+    from quada.resolver.dns64 import Prefix
 
 
 def judge_resolvers(observation: Observation) -> list[Finding]:
@@ -70,6 +73,8 @@ def _judge_reach(
             if any(list(by_address).index(other) > at for other in alive):
                 word += "; stubs wait for it before they ask the next"
         yield Finding("resolver-answers", verdict, f"{address} ({place})", word, rows)
+    if alive:
+        yield _order(list(by_address), alive[0])
     sixes = [address for address in alive if ":" in address]
     if sixes:
         yield Finding("resolver-ipv6", Verdict.PASS, "resolvers", f"over IPv6: {', '.join(sixes)}")
@@ -80,6 +85,18 @@ def _judge_reach(
         )  # fmt: skip
     else:
         yield Finding("resolver-ipv6", Verdict.FAIL, "resolvers", "none answers over IPv6")
+
+
+def _order(listed: list[str], first: str) -> Finding:
+    """What a stub with nothing but the list makes of it."""
+    at = listed.index(first)
+    if at == 0:
+        verdict, word = Verdict.PASS, "the first of the list answers"
+    elif at < _STUB_MAX:
+        verdict, word = Verdict.WARN, f"stubs wait {at * _STUB_S} s before they ask {first}"
+    else:
+        verdict, word = Verdict.FAIL, f"stubs ask {_STUB_MAX}, and {first} is the first to answer"
+    return Finding("resolver-order", verdict, "resolvers", word)
 
 
 def _judge_validation(address: str, seen: dict[str, Exchange]) -> Iterator[Finding]:
@@ -190,11 +207,12 @@ def _judge_dns64(observation: Observation) -> Iterator[Finding]:
         if prefixes:
             verdict = Verdict.WARN if len(prefixes) > 1 else Verdict.INFO
             yield Finding("dns64-prefix", verdict, address, f"it tells the NAT64 prefix {words}")
-        elif any(told.values()):
+        elif any(told[other] for other in asked if (":" in other) == (":" in address)):
             yield Finding("dns64-prefix", Verdict.WARN, address, "it tells none, and others do")
     sets = {tuple(told[address]) for address in asked if told[address]}
     if len(sets) > 1:
         yield Finding("dns64-prefix", Verdict.WARN, "resolvers", "they tell different prefixes")
+    yield from _judge_families(asked, told)
     for one in observation.exchanges:
         prefixes = told.get(one.server, [])
         made = [text for text in six_of(one)
@@ -212,6 +230,28 @@ def _judge_dns64(observation: Observation) -> Iterator[Finding]:
         verdict = Verdict.PASS if visit.is_open else Verdict.FAIL
         word = "connects" if visit.is_open else f"does not connect: {visit.why}"
         yield Finding("nat64-path", verdict, visit.address, f"TCP port {visit.port} {word}")
+
+
+def _judge_families(asked: list[str], told: dict[str, list[Prefix]]) -> Iterator[Finding]:
+    """Whether resolvers of one family tell a prefix, and those of the other do not."""
+    families = {
+        family: {bool(told[address]) for address in asked if (":" in address) == (family == 6)}
+        for family in (6, 4)
+    }
+    if not families[6] or not families[4] or not any(told[address] for address in asked):
+        return
+    if families == {6: {True}, 4: {False}}:
+        verdict, word = Verdict.INFO, "who asks over IPv6 is told a prefix, over IPv4 none"
+    elif families == {6: {False}, 4: {True}}:
+        verdict, word = (
+            Verdict.WARN,
+            ("who asks over IPv4 is told a prefix, over IPv6, where it is needed, none"),
+        )
+    elif families == {6: {True}, 4: {True}}:
+        verdict, word = Verdict.PASS, "over either family a prefix is told"
+    else:
+        return  # they differ within a family: dns64-prefix
+    yield Finding("dns64-family", verdict, "resolvers", word)
 
 
 _SYNTHESIZED = {

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SEGMENT_OCTETS: Final = 1_388  # draft-ietf-dnsop-3901bis
 _LARGE_OCTETS: Final = 1_400  # RFC 9715 3.1
+_LONG_OCTETS: Final = 5_000  # our choice: four segments of any size that paths have
+_STREAMS: Final = ("large-tcp", "text-tcp", "any-tcp")
 
 
 def judge_sizes(observation: Observation, fit: set[int]) -> Iterator[Finding]:
@@ -27,6 +29,7 @@ def judge_sizes(observation: Observation, fit: set[int]) -> Iterator[Finding]:
     lost_four = {(one.server, one.qtype) for one in sized if one.family == 4 and not one.message}
     whole = {one.address: len(one.message) // 2 for one in observation.about("large-tcp")}
     yield from _judge_streams(observation)
+    yield from _judge_longest(observation)
     yield from _judge_segments(observation)
     for address in dict.fromkeys(one.address for one in sized if one.family == 6):
         mine = [one for one in sized if one.address == address]
@@ -59,8 +62,11 @@ def _judge_streams(observation: Observation) -> Iterator[Finding]:
     """A connection that takes a short answer and stands still at a long one (RFC 8201 4)."""
     good = {one.address for one in observation.about("soa-tcp") if one.is_good}
     stalled: dict[tuple[str, int], list[Exchange]] = {}
-    for one in observation.about("large-tcp", "text-tcp"):
-        if one.address in good and not one.message and one.silence == "timeout":
+    # Some servers drop ANY (RFC 8482): lost over one family alone, it is lost on the way.
+    told = {one.server for one in observation.about("any-tcp") if one.family == 4 and one.message}
+    for one in observation.about(*_STREAMS):
+        is_told = one.about != "any-tcp" or one.server in told
+        if is_told and one.address in good and not one.message and one.silence == "timeout":
             stalled.setdefault((one.server, one.family), []).append(one)
     for (server, family), rows in stalled.items():
         if family == 6:
@@ -71,6 +77,23 @@ def _judge_streams(observation: Observation) -> Iterator[Finding]:
                 f" does not{both}",
                 tuple(f"{one.address}: {one.qtype} {one.outcome}" for one in rows),
             )  # fmt: skip
+
+
+def _judge_longest(observation: Observation) -> Iterator[Finding]:
+    """How long a message came whole over IPv6: a zone with little to say tells little."""
+    longest: dict[str, int] = {}
+    for one in observation.about(*_STREAMS):
+        if one.family == 6 and one.message:
+            longest[one.address] = max(longest.get(one.address, 0), len(one.message) // 2)
+    if longest:
+        address, octets = min(longest.items(), key=lambda item: item[1])
+        is_long = octets >= _LONG_OCTETS
+        word = "" if is_long else "; the zone asks no more of the path, and nothing more is known"
+        yield Finding(
+            "tcp-large", Verdict.PASS if is_long else Verdict.INFO, observation.zone,
+            f"{octets} octets came whole from {address}{word}",
+            tuple(f"{one}: {size} octets" for one, size in longest.items()),
+        )  # fmt: skip
 
 
 def _judge_segments(observation: Observation) -> Iterator[Finding]:

@@ -170,7 +170,7 @@ class Observation:
 
     `hosts` maps server names to their own zones' addresses; `covering` addresses to the reverse
     zones that they are in; `resolvers` addresses to where they were found, and `asked` purposes to
-    the names that those were asked for.
+    the names that those were asked for. `own` are servers' addresses that this machine has itself.
     """
 
     name: str
@@ -190,6 +190,7 @@ class Observation:
     visits: list[Visit] = field(default_factory=list)
     resolvers: dict[str, str] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
+    own: list[str] = field(default_factory=list)
 
     def about(self, *topics: str) -> list[Exchange]:
         """Give the exchanges made for one of these reasons."""

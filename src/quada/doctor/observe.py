@@ -291,6 +291,7 @@ class Observer:
             Wanted("size-4096", zone, "DNSKEY", payload=4096, is_do=True),
             Wanted("size-4096", zone, "TXT", payload=4096, is_do=True),
             Wanted("text-tcp", zone, "TXT", Transport.TCP, 1232, is_do=True),
+            Wanted("any-tcp", zone, "ANY", Transport.TCP, 1232, is_do=True),
             Wanted("edns-unknown", zone, "SOA", payload=1232, has_unknown=True),
             Wanted("edns-version", zone, "SOA", payload=1232, version=1),
             Wanted("cds", zone, "CDS", payload=1232, is_do=True),

@@ -13,7 +13,7 @@ from quada.doctor.incident import Logged
 from quada.doctor.observe_services import calls_of, note_calls
 from quada.server.resolving import make_recursor, read_roots
 from quada.store.seam import ask
-from quada.transport.reach import Reach
+from quada.transport.reach import Reach, is_own
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
@@ -83,6 +83,9 @@ async def look(
     finally:
         steps.close()
         reach.close()
+    if hands is None:
+        servers = seen.cuts[seen.zone].servers if seen.zone in seen.cuts else []
+        seen.own = [a for one in servers for a in seen.hosts.get(one, ()) if is_own(a)]
     wanted = calls_of(seen, ignores)
     if wanted:
         yield "calling the services"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import TYPE_CHECKING
 
 from quada.transport.calls import call
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 # aioquic writes of certificates it refuses to a logger of its own: the outcome says it here.
 logging.getLogger("quic").addHandler(logging.NullHandler())
+
+
+def is_own(address: str) -> bool:
+    """Tell whether an address is one of this machine's: who sends there is sent from there."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 53))  # sends nothing
+        except OSError:
+            return False
+        return bool(probe.getsockname()[0] == address)
 
 
 class Reach:

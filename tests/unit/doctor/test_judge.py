@@ -249,3 +249,47 @@ def test_the_agent_that_errors_are_reported_to_is_told() -> None:
     answer.use_edns(0, options=[dns.edns.ReportChannelOption(agent)])
     one.message = answer.to_wire().hex()
     assert said() == "errors are reported to agent.example.net."
+
+
+def test_a_name_that_costs_many_more_questions_over_ipv6_alone_is_told() -> None:
+    made = seen(soa("2a00::1", 9), soa("198.51.0.1", 9))
+    made.resolved[0].ask_count, made.resolved[2].ask_count = 6, 40
+    finding = next(one for one in judge(made) if one.code == "resolves-ipv6-effort")
+    assert (finding.verdict, finding.message) == (
+        Verdict.WARN, "40 questions over IPv6 alone, 6 over both families")  # fmt: skip
+    made.resolved[2].ask_count = 15  # twice and a half, and a few retries
+    assert "resolves-ipv6-effort" not in bad(made)
+
+
+def stream(about: str, address: str, octets: int) -> Exchange:
+    one = soa(address, 9, about=about)
+    one.message = one.message + "00" * (octets - len(one.message) // 2) if octets else ""
+    one.silence = "" if octets else "timeout"
+    return one
+
+
+def test_a_long_answer_lost_over_ipv6_alone_is_a_stall_and_one_that_is_never_given_is_none() -> (
+    None
+):
+    good = soa("2a00::1", 9, about="soa-tcp")
+    four = stream("any-tcp", "198.51.0.1", 9_000)
+    lost = seen(good, stream("any-tcp", "2a00::1", 0), four)
+    assert "tcp-stalls" in bad(lost)
+    dropped = seen(good, stream("any-tcp", "2a00::1", 0), stream("any-tcp", "198.51.0.1", 0))
+    assert "tcp-stalls" not in bad(dropped)
+
+
+def test_how_long_a_message_may_be_is_known_as_far_as_the_zone_has_one() -> None:
+    short = seen(stream("large-tcp", "2a00::1", 300), stream("any-tcp", "2a00::1", 4_999))
+    finding = next(one for one in judge(short) if one.code == "tcp-large")
+    assert (finding.verdict, finding.message.split(";")[0]) == (
+        Verdict.INFO, "4999 octets came whole from 2a00::1")  # fmt: skip
+    long = seen(stream("text-tcp", "2a00::1", 5_000))
+    assert next(one for one in judge(long) if one.code == "tcp-large").verdict is Verdict.PASS
+
+
+def test_a_server_that_looks_at_itself_says_that_it_sees_no_outside() -> None:
+    made = seen(soa("2a00::1", 9))
+    assert not any(one.code == "vantage-own" for one in judge(made))
+    made.own = ["2a00::1"]
+    assert next(one for one in judge(made) if one.code == "vantage-own").verdict is Verdict.INFO

@@ -6,6 +6,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from quada.doctor.findings import Finding
 from quada.doctor.judge_resolvers import judge_resolvers
 from quada.doctor.observation import Exchange, Observation
 
@@ -90,3 +91,48 @@ def test_a_resolver_open_to_strangers_fails_and_one_that_refuses_passes() -> Non
         ".", AT, AT, "udp", "stranger", "www.example.", "AAAA", 1.0, silence="unreachable"
     )
     assert verdict(silent) == "UNKNOWN"
+
+
+def reached(*answers: tuple[str, str]) -> list[Finding]:
+    """Judge resolvers in this order, each with the address that it gives to ipv4only.arpa."""
+    exchanges = []
+    for address, told in answers:
+        mine = [exchange("plain-udp", ".", "SOA"), exchange("plain-tcp", ".", "SOA")]
+        if told == "dead":
+            for one in mine:
+                one.message, one.silence = "", "timeout"
+        else:
+            mine.append(exchange("ipv4only", "ipv4only.arpa.", "AAAA", *([told] if told else [])))
+        for one in mine:
+            one.address = one.server = address
+        exchanges += mine
+    listed = {address: "given" for address, _ in answers}
+    return judge_resolvers(
+        Observation("resolvers", ".", 1.0, resolvers=listed, exchanges=exchanges)
+    )
+
+
+def said(found: list[Finding], code: str) -> tuple[str, str]:
+    return next((str(one.verdict), one.message) for one in found if one.code == code)
+
+
+def test_a_stub_waits_for_each_dead_resolver_before_the_first_that_answers() -> None:
+    dead = [(f"2001:db8::{n}", "dead") for n in range(1, 4)]
+    assert said(reached((AT, ""), dead[0]), "resolver-order")[0] == "PASS"
+    assert said(reached(*dead[:2], (AT, "")), "resolver-order") == (
+        "WARN", f"stubs wait 10 s before they ask {AT}")  # fmt: skip
+    assert said(reached(*dead, (AT, "")), "resolver-order") == (
+        "FAIL", f"stubs ask 3, and {AT} is the first to answer")  # fmt: skip
+    assert not any(one.code == "resolver-order" for one in reached(*dead))
+
+
+def test_dns64_for_one_family_alone_is_told_by_which_family_it_is() -> None:
+    four, told = "192.0.2.53", "64:ff9b::c000:aa"
+    assert said(reached((AT, told), (four, "")), "dns64-family")[0] == "INFO"
+    assert said(reached((AT, ""), (four, told)), "dns64-family")[0] == "WARN"
+    assert said(reached((AT, told), (four, told)), "dns64-family")[0] == "PASS"
+    assert not any(one.code == "dns64-family" for one in reached((AT, ""), (four, "")))
+    # Two of one family that differ are another fault.
+    mixed = reached((AT, told), ("2001:db8::54", ""), (four, told))
+    assert not any(one.code == "dns64-family" for one in mixed)
+    assert said(mixed, "dns64-prefix")[0] == "WARN"
