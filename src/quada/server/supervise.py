@@ -118,6 +118,18 @@ class Supervisor:
 
     def load(self, progress: Callable[[str, int, float], None] | None = None) -> None:
         """Load zones. Raises: DataFault for one that is not good."""
+        # Zones are millions of objects that make no circles: a collection would walk them all for
+        # nothing, and once they are shared by fork, touch and so copy them. What the start has left
+        # behind goes before they come.
+        gc.collect()
+        gc.disable()
+        try:
+            self._load(progress)
+        finally:
+            gc.freeze()
+            gc.enable()
+
+    def _load(self, progress: Callable[[str, int, float], None] | None) -> None:
         ours = itertools.chain(self._files.load_all(progress), self._stored.load_all())
         expanded = (self._expanding.publish(content) for content in ours)
         for content in itertools.chain(expanded, self._secondaries.load_all()):
@@ -149,9 +161,7 @@ class Supervisor:
         ]
         self._signed.before_fork()
         self._stored.before_fork()
-        # Zones are shared with workers by fork; a collection would touch, and so copy, all of them.
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # what workers share with us by fork
         self._beside.start()
         for index in range(len(self._bound)):
             self._fork_worker(index)

