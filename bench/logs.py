@@ -19,9 +19,12 @@ _LINES = {
     ' 1232" NOERROR qr,aa,rd 68 0.000990251s',
     "unbound": "[1795209695] unbound[9:0] reply: 2001:db8:1::{n} host{n}.example.test. AAAA IN"
     " NOERROR 0.001594 0 127",
-    "pdns-recursor": 'msg="Answer" subsystem="syncres" ts="1795242149.519" answers="1" proto="udp"'
-    ' qname="host{n}.example.test" qtype="AAAA" rcode="0" remote="[2001:db8:1::{n}]:41090"'
-    ' timeouts="0" totms="1.293" validationState="Secure"',
+    # As 4.8 writes it; before each stands the question, which is left out here: it is passed over.
+    "pdns-recursor": 'msg="Answer" subsystem="syncres" level="0" prio="Info" tid="2"'
+    ' ts="1795242149.519" additional="1" answers="1" dotout="0" ecs="" mtid="1" netms="1.104000"'
+    ' outqueries="0" proto="udp" qname="host{n}.example.test" qtype="AAAA" rcode="0" rd="1"'
+    ' remote="[2001:db8:1::{n}]:41090" tcpout="0" throttled="0" timeouts="0" totms="1.293000"'
+    ' validationState="Secure"',
     "dnsmasq": "dnsmasq[7]: {n} 2001:db8:1::{n}/39522 query[AAAA] host{n}.example.test from ::1",
 }
 

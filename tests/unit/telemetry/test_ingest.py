@@ -242,20 +242,37 @@ def test_a_compressed_log_is_read(tmp_path: Path) -> None:
     follower.close()
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.from_regex(r"[A-Za-z-]{1,8}", fullmatch=True), st.text("ab=| {}[]:.\\'0", max_size=9)
-        )
-    )
-)
-def test_pdns_pairs_are_the_same_by_the_quick_way_and_the_sure_one(pairs) -> None:
-    from quada.telemetry.ingest.others import _PAIR, _QUOTED, _pairs
+ANSWER = {
+    "subsystem": "syncres", "ts": "1795242149.095", "answers": "1", "ecs": "", "proto": "tcp",
+    "qname": "www.example.test", "qtype": "AAAA", "rcode": "2", "remote": "[2001:db8:1::9]:36392",
+    "timeouts": "1", "totms": "1.293", "validationState": "Indeterminate",
+}  # fmt: skip
 
-    line = "Nov 20 21:00:00 host pdns_recursor[7]: " + " ".join(
-        f'{key}="{value.replace(chr(92), chr(92) * 2)}"' for key, value in pairs
+
+@given(st.lists(st.permutations(sorted(ANSWER)).flatmap(lambda keys: st.sets(st.sampled_from(keys)).map(
+    lambda absent: [key for key in keys if key not in absent])), min_size=1, max_size=4))  # fmt: skip
+def test_pdns_pairs_are_read_whatever_their_order_by_the_quick_way_and_the_sure_one(orders) -> None:
+    quick = make_parser("pdns-recursor", "test", None)
+    for keys in orders:  # one parser, so that what it remembers of a line is tried on others
+        line = 'host pdns_recursor[7]: msg="Answer" ' + " ".join(f'{k}="{ANSWER[k]}"' for k in keys)
+        sure = make_parser("pdns-recursor", "test", None)
+        events = quick.feed([line], 7)
+        assert events == sure.feed([line + r' other="a\\b"'], 7)
+        assert len(events) == ("qname" in keys and "qtype" in keys)
+        for event in events:
+            assert event.rcode == (2 if "rcode" in keys else None)
+            assert event.client == ("2001:db8:1::9" if "remote" in keys else None)
+            assert event.at_ns == (1795242149095000064 if "ts" in keys else 7)
+            assert event.duration_us == (1293 if "totms" in keys else None)
+            assert event.transport == (Transport.TCP if "proto" in keys else None)
+            assert event.is_nodata == (False if "answers" in keys else None)
+
+
+def test_a_pdns_line_that_is_cut_inside_a_value_does_not_tell_that_value() -> None:
+    (event,) = parse(
+        "pdns-recursor", 'msg="Answer" qname="n" qtype="AAAA" rcode="0" remote="[::1]:41'
     )
-    assert _pairs(line) == {k: _QUOTED.sub(r"\1", v) for k, v in _PAIR.findall(line)} == dict(pairs)
+    assert (event.rcode, event.client, event.client_port) == (0, None, None)
 
 
 def test_a_quote_in_a_pdns_name_does_not_end_it() -> None:
