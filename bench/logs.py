@@ -43,7 +43,7 @@ def main() -> None:
         events += len(parser.flush())
         spent = time.process_time() - started
         print(f"{name}: {_COUNT / spent:,.0f} lines a second, {events} events")
-    frames = [_frame(n % 5000, is_response=bool(n % 2)) for n in range(_COUNT)]
+    frames = [tap_frame(n % 5000, is_response=bool(n % 2)) for n in range(_COUNT)]
     tap = DnstapParser("bench")
     started = time.process_time()
     events = len(tap.feed(frames, 0)) + len(tap.flush())
@@ -61,7 +61,7 @@ def _count_lines() -> None:
         print(f"wc -l: {_COUNT * 5 / (time.perf_counter() - started):,.0f} lines a second")
 
 
-def _frame(number: int, *, is_response: bool) -> bytes:
+def tap_frame(number: int, *, is_response: bool) -> bytes:
     """Compose a dnstap frame of an authoritative query or its response."""
     name = f"host{number // 2}".encode()
     question = bytes((len(name),)) + name + b"\x07example\x04test\x00\x00\x1c\x00\x01"

@@ -4,10 +4,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from quada.store.follow import FrameFollower
 from quada.telemetry.event import Kind, Role
 from quada.telemetry.ingest import detect, make_parser
 from quada.telemetry.ingest.dnstap import DnstapParser, FrameStream
@@ -117,6 +119,37 @@ def test_named_dnstap_tells_everything(place: Path, free_port: Callable[[], int]
     assert {event.rcode for event in queries} >= {0, 3}
     assert any(event.is_nodata for event in queries)
     assert {event.role for event in queries} == {Role.AUTHORITATIVE}
+
+
+def test_a_dnstap_file_is_followed_while_named_writes_and_rolls_it(
+    place: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    tap = f'dnstap {{ all; }}; dnstap-output file "{place}/tap" size 4096 versions unlimited suffix increment;'
+    parser = DnstapParser("test")
+    events = []
+    with ThreadPoolExecutor(1) as pool:
+        command, more = named(place, port, tap), tuple(QUESTIONS) * 3  # longer than it buffers
+        running = pool.submit(ask_all, command, port, place / "log", more)
+        follower = None
+        while not (running.done() and follower is not None):
+            if follower is None and (place / "tap").exists():
+                follower = FrameFollower(place / "tap")
+            if follower is not None:
+                events += parser.feed(follower.take(), 0)
+            time.sleep(0.02)
+        running.result()
+    for _ in range(50):  # a file a look, and there are fewer of them
+        events += parser.feed(follower.take(), 0)
+    assert not follower.trouble
+    follower.close()
+    assert (place / "tap.0").exists(), "it was not rolled"
+    whole = DnstapParser("test")
+    for path in sorted(place.glob("tap*")):
+        whole.feed(FrameStream().feed(path.read_bytes()), 0)
+    assert parser.line_count == whole.line_count
+    assert not parser.unknown_count
+    assert has_all([event for event in events if event.kind is Kind.QUERY])
 
 
 def test_knotd_dnstap_tells_what_was_asked_and_answered(

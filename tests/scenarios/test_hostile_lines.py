@@ -7,6 +7,7 @@ import random
 import re
 from collections import Counter
 from itertools import cycle, islice
+from pathlib import Path
 
 import pytest
 from bench.render import _FORMATS, NAMES
@@ -139,3 +140,26 @@ def test_hostile_frames_lose_no_neighbour_in_dnstap() -> None:
     assert len(good) == 200
     assert not asked(good) - asked(found)
     assert parser.unknown_count > 0
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_dnstap_file_that_goes_on_with_text_tells_what_was_before_and_that(
+    tmp_path: Path, is_given: bool
+) -> None:
+    from quada.telemetry.emit import compose_dnstap
+    from quada.telemetry.ingest.dnstap import CONTENT_TYPE, control, frame
+
+    event = Event(at_ns=10**18, role=Role.RECURSIVE, client="2001:db8::9", qname="h.example.",
+                  qtype=28, rcode=0, transport=Transport.UDP)  # fmt: skip
+    tap = compose_dnstap(event, b"ns")
+    assert tap is not None
+    octets = control(2, CONTENT_TYPE) + frame(tap) + b"and then text\n"
+    (tmp_path / "tap").write_bytes(octets)
+    place = "-" if is_given else str(tmp_path / "tap")
+    ran = CliRunner().invoke(
+        load(), ["logs", "read", place, "--format", "dnstap"], input=octets if is_given else None
+    )
+    assert ran.exit_code == 1
+    assert "h.example." in ran.output
+    assert "1 events, 1 not understood" in ran.output
+    assert "a frame of" in ran.output

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from quada.cli.output import FOUND, faults_exit, print_json, printable
 from quada.cli.tail import line
-from quada.store.follow import LINE_OCTETS_MAX, Follower
+from quada.store.follow import LINE_OCTETS_MAX, Follower, FrameFollower
 from quada.telemetry.event import Role
 from quada.telemetry.filter import read_filter
 from quada.telemetry.ingest import FORMATS, detect, make_parser
-from quada.telemetry.ingest.dnstap import DnstapParser, FrameStream
+from quada.telemetry.ingest.dnstap import BrokenStream, DnstapParser, FrameStream
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
 
     from quada.telemetry.event import Event
@@ -75,7 +75,7 @@ def read(
         try:
             if format_name == "dnstap":
                 tap = DnstapParser(name, kind)
-                _read_dnstap(file, tap, wanted, show)
+                _read_dnstap(file, tap, wanted, show, follow=follow)
                 parser: Parser | DnstapParser = tap
             else:
                 parser = _read_text(file, format_name, name, kind, wanted, show, follow=follow)
@@ -206,7 +206,7 @@ def import_file(
         kind = _role(role)
         if format_name == "dnstap":
             tap = DnstapParser(name, kind)
-            _read_dnstap(file, tap, lambda _: True, keep)
+            _read_dnstap(file, tap, lambda _: True, keep, follow=False)
             parser: Parser | DnstapParser = tap
         else:
             parser = _read_text(file, format_name, name, kind, lambda _: True, keep, follow=False)
@@ -353,26 +353,47 @@ def _chunks(file: str, *, follow: bool) -> Iterator[list[str]]:
 
 
 def _read_dnstap(
-    file: str, parser: DnstapParser, wanted: Callable[[Event], bool], show: Callable[[Event], None]
+    file: str,
+    parser: DnstapParser,
+    wanted: Callable[[Event], bool],
+    show: Callable[[Event], None],
+    *,
+    follow: bool,
 ) -> None:
-    stream = FrameStream()
-    try:
-        with (
-            sys.stdin.buffer
-            if file == "-"
-            else gzip.open(file)
-            if file.endswith(".gz")
-            else Path(file).open("rb")
-        ) as octets:
-            while chunk := octets.read(_CHUNK_OCTETS):
-                for event in parser.feed(stream.feed(chunk), time.time_ns()):
-                    if wanted(event):
-                        show(event)
-    except OSError as error:
-        raise ConfigFault(f"cannot read it: {error}", place=file) from error
+    for frames in _frames(file, parser, follow=follow):
+        for event in parser.feed(frames, time.time_ns()):
+            if wanted(event):
+                show(event)
     for event in parser.flush():
         if wanted(event):
             show(event)
+
+
+def _frames(file: str, parser: DnstapParser, *, follow: bool) -> Iterator[list[bytes]]:
+    """Give whole dnstap frames, some at a time; the parser counts where something else follows."""
+    if file == "-":
+        stream, given = FrameStream(), cast("io.BufferedReader", sys.stdin.buffer)
+        try:
+            while octets := given.read1(_CHUNK_OCTETS):
+                yield stream.feed(octets)
+            stream.feed(b"")
+        except BrokenStream as fault:
+            parser.refuse(str(fault))
+        return
+    with contextlib.closing(FrameFollower(Path(file))) as follower:
+        told = ""
+        while True:
+            frames = follower.take()
+            if follower.trouble != told:
+                told = follower.trouble
+                if told:
+                    parser.refuse(told)
+            if frames:
+                yield frames
+            elif follow:
+                time.sleep(_PAUSE_S)
+            else:
+                return
 
 
 def _role(text: str) -> Role | None:

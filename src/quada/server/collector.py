@@ -22,7 +22,7 @@ import structlog
 from quada.disk import replacing
 from quada.server.patience import Patience
 from quada.server.plan import LogSource
-from quada.server.sources import FileSource, RingSource, TapSource
+from quada.server.sources import FileSource, RingSource, TapFileSource, TapSource, TextSource
 from quada.server.watching import Watcher
 from quada.store.alerts import FILE as ALERTS_FILE
 from quada.store.clickhouse import Place
@@ -82,7 +82,7 @@ class Collector:
         settle_place(history, place)
         self._store: PatientEvents = open_patiently(history, policy or Policy(), queue_octets)
         self._store.settle()
-        self._sources: dict[str, FileSource | TapSource | RingSource] = {}
+        self._sources: dict[str, TextSource | TapFileSource | TapSource | RingSource] = {}
         self._running: dict[str, LogSource] = {}
         self._buffer: list[Event] = []
         self._dropped_count = 0
@@ -173,7 +173,8 @@ class Collector:
                 self._sources[name] = tap = TapSource(one, lambda: len(self._buffer) < _BUFFER_MAX)
                 await tap.start()
             else:
-                self._sources[name] = FileSource(one, self._store.positions().get(name))
+                kind = TapFileSource if one.format == "dnstap" else TextSource
+                self._sources[name] = kind(one, self._store.positions().get(name))
 
     def _gather(self) -> bool:
         """Take one batch of every source; tells whether a file may have more."""

@@ -80,7 +80,7 @@ class ZonePlan:
 
 @dataclass(frozen=True, slots=True)
 class LogSource:
-    """What is configured: a path, `unix:PATH` or `tcp://[::]:6000`; the last two are dnstap."""
+    """What is configured: a file, or `unix:PATH` or `tcp://[::]:6000`, over which dnstap comes."""
 
     name: str
     path: str
@@ -109,14 +109,14 @@ class LogSource:
             raise ConfigFault("a log source needs a name and a path", place="logs")
         if self.name.startswith("ring:"):
             raise ConfigFault("that name is for our own events", place=f"logs {self.name}")
-        if self.is_socket != (self.format == "dnstap"):
+        if self.is_socket and self.format != "dnstap":
             raise ConfigFault(
-                "only dnstap comes over a socket, and only over one", place=f"logs {self.name}",
-                remedy="a dnstap file is read by `quada logs import`",
+                f"what comes over a socket is dnstap, not {self.format}",
+                place=f"logs {self.name}", remedy='format = "dnstap"',
             )  # fmt: skip
         if self.path.startswith("tcp://"):
             read_address(self.path.removeprefix("tcp://"), 6000)
-        if not self.is_socket and self.format != "auto":
+        if self.format not in ("auto", "dnstap"):
             make_parser(self.format, self.name, self.stream)
         _ = self.stream
 

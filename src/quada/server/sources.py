@@ -1,4 +1,4 @@
-"""Log sources of the collector: files it follows, dnstap it is sent, our own rings.
+"""Log sources of the collector: files it follows (text or dnstap), dnstap it is sent, our rings.
 
 A source gives events and can say how far it is; what its parser still waits to join goes into that
 position too, so a restart between two lines of one query makes one event of them.
@@ -13,17 +13,18 @@ import io
 import pickle
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol
 
 from quada.server.plan import LogSource, read_address
 from quada.server.ring import RingReader, split
-from quada.store.follow import Follower, Position
+from quada.store.follow import FollowedFile, Follower, FrameFollower, Piece, Position
 from quada.telemetry.event import RECORD_OCTETS, parse_record
 from quada.telemetry.ingest import Parser, detect, make_parser
 from quada.telemetry.ingest.dnstap import BrokenStream, DnstapParser, FrameStream
 from quada.wire.faults import ConfigFault
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from quada.telemetry.event import Event
@@ -41,19 +42,33 @@ _MAY_UNPICKLE: Final = {
 }  # fmt: skip
 
 
-class FileSource:
-    """A text log that is followed. Takes the position that was stored."""
+class _Reads(Protocol[Piece]):
+    """A parser of lines, or of frames."""
+
+    line_count: int
+    event_count: int
+    unknown_count: int
+    unknown: deque[str]
+
+    def feed(self, pieces: list[Piece], now_ns: int, /) -> list[Event]: ...
+    def flush(self) -> list[Event]: ...
+    def state(self) -> dict[str, Any]: ...
+    def resume(self, state: dict[str, Any], /) -> None: ...
+
+
+class FileSource(Generic[Piece]):
+    """A log that is followed. Takes the position that was stored."""
 
     def __init__(self, source: LogSource, position: dict[str, Any] | None) -> None:
         self._source = source
         self._stored = position or {}
-        self._follower: Follower | None = None
-        self._parser: Parser | None = None
-        self._early: list[str] = []
+        self._follower: FollowedFile[Piece] | None = None
+        self._parser: _Reads[Piece] | None = None
+        self._early: list[Piece] = []
         self._heard_ns = 0
         self.trouble = ""
         if "parser" in self._stored:
-            self._parser = make_parser(self._stored["format"], source.name, source.stream)
+            self._parser = self._made(self._stored["format"])
             with contextlib.suppress(Exception):  # a parser of another version waits for nothing
                 self._parser.resume(_unpack(self._stored["parser"]))
 
@@ -62,28 +77,28 @@ class FileSource:
         try:
             if self._follower is None:
                 stored = self._stored.get("at")
-                self._follower = Follower(
+                self._follower = self._open(
                     Path(self._source.path), Position(*stored) if stored else None
                 )
-            lines = self._follower.take()
+            pieces = self._follower.take()
         except ConfigFault as fault:  # not there yet, or not ours to read: looked for again
             self.trouble = str(fault)
             return []
-        self.trouble = ""
+        self.trouble = self._follower.trouble
         # A parser that was just restored may be about to hear the rest.
         self._heard_ns = self._heard_ns or now_ns
-        if not lines:
+        if not pieces:
             if self._parser is not None and now_ns - self._heard_ns > _IDLE_NS:
                 return self._parser.flush()
             return []
         self._heard_ns = now_ns
         if self._parser is None:
-            lines, self._early = self._early + lines, []
-            self._parser = self._found_out(lines)
+            pieces, self._early = self._early + pieces, []
+            self._parser = self._found_out(pieces)
             if self._parser is None:
-                self._early = lines
+                self._early = pieces
                 return []
-        return self._parser.feed(lines, now_ns)
+        return self._parser.feed(pieces, now_ns)
 
     def position(self) -> dict[str, Any]:
         """Say how far all given events reach."""
@@ -101,7 +116,7 @@ class FileSource:
         }  # fmt: skip
 
     def account(self) -> dict[str, Any]:
-        """Tell the lines, events and lines not understood so far."""
+        """Tell the lines or frames, the events, and what was not understood so far."""
         return _account(self._parser) if self._parser is not None else {}
 
     def close(self) -> None:
@@ -109,18 +124,53 @@ class FileSource:
         if self._follower is not None:
             self._follower.close()
 
-    def _found_out(self, lines: list[str]) -> Parser | None:
+    def _open(self, path: Path, position: Position | None) -> FollowedFile[Piece]:
+        """Begin to follow. Raises: ConfigFault."""
+        raise NotImplementedError
+
+    def _made(self, format_name: str) -> _Reads[Piece]:
+        """Make the parser."""
+        raise NotImplementedError
+
+    def _found_out(self, pieces: list[Piece]) -> _Reads[Piece] | None:
+        """Make the parser that these are for; None where they do not tell yet."""
+        raise NotImplementedError
+
+
+class TextSource(FileSource[str]):
+    """A log of lines."""
+
+    def _open(self, path: Path, position: Position | None) -> Follower:
+        return Follower(path, position)
+
+    def _made(self, format_name: str) -> Parser:
+        return make_parser(format_name, self._source.name, self._source.stream)
+
+    def _found_out(self, pieces: list[str]) -> Parser | None:
         name = self._source.format
         if name == "auto":
             try:
-                name = detect(lines[-_SAMPLE:])
+                name = detect(pieces[-_SAMPLE:])
             except ConfigFault as fault:
                 self.trouble = str(fault)
-                if len(lines) < _SAMPLE * 10:
+                if len(pieces) < _SAMPLE * 10:
                     return None
                 name = "bind"  # its parser then counts what it does not understand
             self._stored = {"format": name}
-        return make_parser(name, self._source.name, self._source.stream)
+        return self._made(name)
+
+
+class TapFileSource(FileSource[bytes]):
+    """A file of dnstap frames."""
+
+    def _open(self, path: Path, position: Position | None) -> FrameFollower:
+        return FrameFollower(path, position)
+
+    def _made(self, format_name: str) -> DnstapParser:
+        return DnstapParser(self._source.name, self._source.stream)
+
+    def _found_out(self, pieces: list[bytes]) -> DnstapParser:
+        return self._made("dnstap")
 
 
 class TapSource:
@@ -276,7 +326,7 @@ def _free(place: Path) -> Path:
     return place
 
 
-def _account(parser: Parser | DnstapParser) -> dict[str, Any]:
+def _account(parser: _Reads[str] | _Reads[bytes]) -> dict[str, Any]:
     return {
         "lines": parser.line_count, "events": parser.event_count,
         "unknown": parser.unknown_count, "samples": list(parser.unknown)[-_SHOWN:],

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from quada.store.follow import Follower as _Follower
-from quada.store.follow import Position
+from quada.store.follow import FrameFollower, Position
+from quada.telemetry.ingest.dnstap import CONTENT_TYPE, control, frame
 
 _open: list[_Follower] = []
 
@@ -133,3 +134,58 @@ def test_a_line_of_ten_megabytes_and_garbage_are_bounded(tmp_path: Path) -> None
     assert lines[-1] == "last"
     assert max(map(len, lines)) <= 65_536
     assert follower.cut_count == 1
+
+
+def test_half_a_frame_waits_for_its_end_also_over_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "tap"
+    octets = control(2, CONTENT_TYPE) + frame(b"one") + frame(b"two")
+    seen: list[bytes] = []
+    position = None
+    for at in range(len(octets)):
+        with path.open("ab") as file:
+            file.write(octets[at : at + 1])
+        follower = FrameFollower(path, position)
+        seen += follower.take()
+        position = follower.position
+        follower.close()
+    assert seen == [b"one", b"two"]
+    assert position is not None
+    assert position.at == len(octets)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_frames_of_a_rotated_file_come_before_those_of_its_successor(
+    tmp_path: Path, is_packed: bool
+) -> None:
+    path = tmp_path / "tap"
+    path.write_bytes(control(2, CONTENT_TYPE) + frame(b"one"))
+    follower = FrameFollower(path)
+    assert follower.take() == [b"one"]
+    position = follower.position
+    follower.close()
+    with path.open("ab") as file:
+        file.write(frame(b"two") + control(3))
+    if is_packed:
+        (tmp_path / "tap.0.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    else:
+        path.rename(tmp_path / "tap.0")
+    path.write_bytes(control(2, CONTENT_TYPE) + frame(b"three"))
+    follower = FrameFollower(path, position)
+    assert [one for _ in range(5) for one in follower.take()] == [b"two", b"three"]
+    follower.close()
+
+
+@pytest.mark.parametrize("length", [1, 100_000])
+def test_what_is_no_frame_is_told_and_its_successor_is_read(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "tap"
+    path.write_bytes(control(2, CONTENT_TYPE) + frame(b"one") + b"text, not frames\n" * length)
+    follower = FrameFollower(path)
+    assert follower.take() == [b"one"]
+    assert follower.take() == []
+    assert "a frame of" in follower.trouble
+    path.rename(tmp_path / "tap.0")
+    path.write_bytes(control(2, CONTENT_TYPE) + frame(b"two"))
+    assert [one for _ in range(9) for one in follower.take()] == [b"two"]
+    assert not follower.trouble
+    follower.close()

@@ -197,6 +197,14 @@ def test_a_stream_of_something_else_is_refused() -> None:
             FrameStream().feed(octets)
 
 
+def test_frames_before_a_broken_place_are_given_before_it_is_told() -> None:
+    stream = FrameStream()
+    assert stream.feed(frame(b"one") + frame(b"two") + b"\x7f\xff\xff\xff") == [b"one", b"two"]
+    assert stream.waiting_octets == 4
+    with pytest.raises(BrokenStream):
+        stream.feed(b"")
+
+
 def test_a_followed_file_loses_nothing_when_it_is_renamed_or_cut(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("one\ntwo\nthr")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections import OrderedDict, deque
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import quada.wire.codes as codes
 import quada.wire.names as names
@@ -59,33 +59,55 @@ class FrameStream:
         self.replies = b""
         self.is_ended = False
 
+    @property
+    def waiting_octets(self) -> int:
+        """How many of the octets that were taken are of no whole frame yet."""
+        return len(self._octets)
+
     def feed(self, octets: bytes) -> list[bytes]:
-        """Take octets, give whole data frames. Raises: BrokenStream."""
+        """Take octets, give whole data frames. Raises: BrokenStream.
+
+        What is whole before the broken place is given first; the call after that raises.
+        """
         self._octets += octets
-        frames = []
+        frames: list[bytes] = []
         at = 0
-        view = self._octets
-        while len(view) - at >= 4:
-            size = int.from_bytes(view[at : at + 4], "big")
-            if size:
-                if size > _FRAME_OCTETS_MAX:
-                    raise BrokenStream(f"a frame of {size} octets")
-                if len(view) - at < 4 + size:
-                    break
-                frames.append(bytes(view[at + 4 : at + 4 + size]))
-                at += 4 + size
-                continue
-            if len(view) - at < 8:
+        while True:
+            try:
+                size = self._whole(at, frames)
+            except BrokenStream:
+                if not frames:
+                    raise
                 break
-            size = int.from_bytes(view[at + 4 : at + 8], "big")
-            if not 4 <= size <= _CONTROL_OCTETS_MAX:
-                raise BrokenStream(f"a control frame of {size} octets")
-            if len(view) - at < 8 + size:
+            if not size:
                 break
-            self._control(bytes(view[at + 8 : at + 8 + size]))
-            at += 8 + size
-        del view[:at]
+            at += size
+        del self._octets[:at]
         return frames
+
+    def _whole(self, at: int, frames: list[bytes]) -> int:
+        """Take the frame at a place: its octets with those that tell its size; 0 for half a one."""
+        view = self._octets
+        left = len(view) - at
+        if left < 4:
+            return 0
+        size = int.from_bytes(view[at : at + 4], "big")
+        if size:
+            if size > _FRAME_OCTETS_MAX:
+                raise BrokenStream(f"a frame of {size} octets")
+            if left < 4 + size:
+                return 0
+            frames.append(bytes(view[at + 4 : at + 4 + size]))
+            return 4 + size
+        if left < 8:
+            return 0
+        size = int.from_bytes(view[at + 4 : at + 8], "big")
+        if not 4 <= size <= _CONTROL_OCTETS_MAX:
+            raise BrokenStream(f"a control frame of {size} octets")
+        if left < 8 + size:
+            return 0
+        self._control(bytes(view[at + 8 : at + 8 + size]))
+        return 8 + size
 
     def _control(self, octets: bytes) -> None:
         kind = int.from_bytes(octets[:4], "big")
@@ -122,6 +144,10 @@ def frame(octets: bytes) -> bytes:
 class DnstapParser:
     """Events from dnstap frames. See `Parser` for the meaning of the counts."""
 
+    KEPT: ClassVar[tuple[str, ...]] = (
+        "line_count", "event_count", "unknown_count", "unknown", "_waiting",
+    )  # fmt: skip
+
     def __init__(self, source: str, role: Role | None = None) -> None:
         self.source = source
         self.role = role
@@ -141,10 +167,14 @@ class DnstapParser:
             try:
                 self._parse(octets, now_ns, out)
             except (ValueError, IndexError, MalformedMessage, struct.error):
-                self.unknown_count += 1
-                self.unknown.append(octets[:100].hex())
+                self.refuse(octets[:100].hex())
         self.event_count += len(out)
         return out
+
+    def refuse(self, what: str) -> None:
+        """Count a frame that is not understood, or something that is none."""
+        self.unknown_count += 1
+        self.unknown.append(what)
 
     def flush(self) -> list[Event]:
         """Give what still waits for a response."""
@@ -152,6 +182,16 @@ class DnstapParser:
         self._waiting.clear()
         self.event_count += len(left)
         return left
+
+    def state(self) -> dict[str, Any]:
+        """Give what is to be kept over a restart."""
+        return {name: getattr(self, name) for name in self.KEPT}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take what another run has kept. Raises: TypeError where it was another kind of parser."""
+        for name in self.KEPT:
+            if name in state:
+                setattr(self, name, state[name])
 
     def _parse(self, octets: bytes, now_ns: int, out: list[Event]) -> None:
         body = fields(octets).get(14)
