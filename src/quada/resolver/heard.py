@@ -6,10 +6,10 @@ that it speaks for its own zone, that a referral leads downwards.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 import quada.resolver.cache as cache
+import quada.wire.addresses as addresses
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.resolver.cache import Delegation
@@ -177,7 +177,8 @@ def address_of(record: Record) -> str:
     size = {codes.AAAA: 16, codes.A: 4}.get(record.rdtype)
     if size is None or len(record.rdata) != size:
         return ""
-    address = ipaddress.ip_address(record.rdata)
-    if address.is_multicast or address.is_unspecified:
+    octets = record.rdata
+    is_multicast = octets[0] == 0xFF if size == 16 else octets[0] >> 4 == 0xE
+    if is_multicast or not any(octets):
         return ""
-    return str(address)
+    return addresses.to_text(octets)

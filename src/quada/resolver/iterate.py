@@ -178,7 +178,8 @@ class Iterator:
             if shot is not None:
                 outcome = yield shot.ask
                 found = self._hit(shot, outcome, name, rdtype, task)
-                shot = shot._replace(outcome=outcome) if found is None else None
+                missed = Shot(shot.delegation, shot.address, shot.ask, outcome)
+                shot = missed if found is None else None
             if found is None:
                 found = yield from self._descend(name, rdtype, task, shot)
             if isinstance(found, Failure):
@@ -357,7 +358,8 @@ class Iterator:
             if missed is not None and missed.outcome is not None:
                 ask, outcome, missed = missed.ask, missed.outcome, None
             else:
-                to = to._replace(transport=transport)
+                if to.transport is not transport:
+                    to = to._replace(transport=transport)
                 ask = self._ask(to, address, name, rdtype, is_rd=is_rd, has_edns=has_edns)
                 outcome = yield ask
             response = hear(outcome, ask.query, name)

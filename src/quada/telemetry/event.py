@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dns.rcode
 import dns.rdatatype
 
+import quada.wire.addresses as addresses
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.wire.ask import Transport
@@ -306,11 +307,10 @@ def parse_peer(peer: bytes) -> tuple[str, int] | None:
     family = int.from_bytes(peer[:2], "little")
     port = int.from_bytes(peer[2:4], "big")
     if family == _AF_INET6:
-        ip = ipaddress.IPv6Address(peer[8:24])
-        # A mapped address is an IPv4 client on a dual-stack socket (RFC 4291 2.5.5.2).
-        return str(ip.ipv4_mapped or ip), port
+        # A mapped address is an IPv4 client on a dual-stack socket.
+        return addresses.to_text(addresses.unmapped(peer[8:24])), port
     if family == _AF_INET:
-        return str(ipaddress.IPv4Address(peer[4:8])), port
+        return addresses.to_text(peer[4:8]), port
     return None
 
 

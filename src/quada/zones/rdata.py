@@ -17,6 +17,7 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 
+import quada.wire.addresses as addresses
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.rdata_dnssec as rdata_dnssec
@@ -420,21 +421,7 @@ def write_ipv6(wire: bytes) -> str:
     """Write an IPv6 address as RFC 5952 4 asks; raises DataFault unless there are 16 octets."""
     if len(wire) != 16:
         raise DataFault("not 16 octets")
-    if wire[:12] == b"\x00" * 10 + b"\xff\xff":  # RFC 5952 5
-        return "::ffff:" + _write_a(wire[12:], None)
-    groups = [f"{high << 8 | low:x}" for high, low in zip(wire[::2], wire[1::2], strict=True)]
-    best_at, best_length = 0, 1
-    at = 0
-    while at < 8:
-        end = at
-        while end < 8 and groups[end] == "0":
-            end += 1
-        if end - at > best_length:
-            best_at, best_length = at, end - at
-        at = max(end, at + 1)
-    if best_length < 2:
-        return ":".join(groups)
-    return ":".join(groups[:best_at]) + "::" + ":".join(groups[best_at + best_length :])
+    return addresses.to_text(wire)
 
 
 def _write_aaaa(wire: bytes, origin: bytes | None) -> str:
