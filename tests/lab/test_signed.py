@@ -11,6 +11,7 @@ import pytest
 import quada.wire.names as names
 from quada.store.alerts import FILE, AlertStore
 from quada.store.keys import KeyStore, SignedZone, ZonePolicy, bring_key
+from quada.store.shelf import make_here
 from quada.zones.keys import KeyRole
 from quada.zones.keystate import RolloverPolicy
 
@@ -135,7 +136,7 @@ def test_what_is_bogus_outside_is_rolled_back_and_told(internet_with, tmp_path: 
     )
     store, keys = KeyStore.open(state), {}
     signed = SignedZone(origin, POLICY)
-    made = bring_key(signed, signed.state, keys, KeyRole.CSK, int(time.time()))
+    made = bring_key(signed, signed.state, keys, KeyRole.CSK, int(time.time()), make_here)
     store.save(signed._replace(state=made, keys=keys))
     store.close()
     (old,) = keys.values()

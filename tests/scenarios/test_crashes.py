@@ -13,6 +13,7 @@ import pytest
 import quada.wire.names as names
 from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore, SignedZone, ZonePolicy, bring_key
+from quada.store.shelf import make_here
 from quada.zones.keys import KeyRole
 from quada.zones.keystate import Method, RolloverPolicy
 from quada.zones.sighting import Sighting
@@ -87,7 +88,7 @@ class Run:
         state, keys = signed.state, dict(signed.keys)
         roles = rolling.roles if algorithm != 15 else (self.chance.choice(rolling.roles),)
         for role in roles:
-            state = bring_key(signed, state, keys, KeyRole(role), self.now_s)
+            state = bring_key(signed, state, keys, KeyRole(role), self.now_s, make_here)
         self.store.save(signed._replace(state=state, keys=keys))
 
 

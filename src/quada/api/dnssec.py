@@ -18,7 +18,9 @@ from quada.api.problem import RESPONSES
 from quada.api.records import read_owner
 from quada.api.trial import DryRun
 from quada.store.keys import KeyStore, SignedZone, StaleSave
+from quada.store.shelf import make_here
 from quada.wire.faults import ReachFault
+from quada.zones.keys import Key, KeyRole
 
 _TRIES: Final = 3
 _TAGS_MAX: Final = 64
@@ -76,13 +78,17 @@ class Plan(BaseModel):
 
 
 class Signed(BaseModel):
-    """A zone's keys. `server` is what the running server adds: what is held, refused, seen."""
+    """A zone's keys. `server` is what the running server adds: what is held, refused, seen.
+
+    `in_token` are the tags of those that are in a token.
+    """
 
     zone: str
     is_signed: bool
     is_staying_signed: bool
     serial: int
     keys: list[KeyView]
+    in_token: list[int] = []
     server: dict[str, Any] | None = None
 
 
@@ -161,6 +167,10 @@ class ZoneKeys:
             steps, is_live = [], False
         _, saved = self.find(caller, name)
         return Changed(**self._told(saved or after), is_live=is_live, steps=steps)
+
+    def make_key(self, signed: SignedZone, role: KeyRole, taken: frozenset[int]) -> Key:
+        """Make a key where the zone's policy wants it; see the store's."""
+        return self._made().shelf.make_key(signed, role, taken)
 
     def view(self, origin: bytes, signed: SignedZone | None) -> Signed:
         """Give a zone's keys with what the running server knows of them."""
@@ -259,8 +269,9 @@ def make_router(
             if body.is_cancelled:
                 return signing.turn_back(_there(known))
             return signing.roll(
-                _there(known), operations.now(), role=body.role, algorithm=body.algorithm
-            )
+                _there(known), operations.now(), role=body.role, algorithm=body.algorithm,
+                make=make_here if dry_run else keys.make_key,
+            )  # fmt: skip
 
         what = "rollover turned back" if body.is_cancelled else f"rollover {body.role}".rstrip()
         return keys.change(caller, zone, what, alter, is_trial=dry_run)

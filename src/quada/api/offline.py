@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import quada.wire.names as names
 from quada.api.signing import Wanted, policy_of
-from quada.store.keys import SignedZone, bring_key, fresh_key
+from quada.store.keys import SignedZone, bring_key, taken_tags
+from quada.store.shelf import make_here
 from quada.wire.faults import DataFault
 from quada.zones.keys import Key, KeyRole
 from quada.zones.keyset import offline_ksks
@@ -18,12 +19,15 @@ from quada.zones.signature import FLAG_SEP
 from quada.zones.signing import DAY_S
 
 if TYPE_CHECKING:
+    from quada.store.shelf import KeyMaker
     from quada.zones.offline import Presigned, Request
 
 _REQUEST_DAYS_MAX: Final = 3_660  # our choice: ten years
 
 
-def enable_offline(origin: bytes, wanted: Wanted, dnskey: bytes, now_s: int) -> SignedZone:
+def enable_offline(
+    origin: bytes, wanted: Wanted, dnskey: bytes, now_s: int, make: KeyMaker = make_here
+) -> SignedZone:
     """Sign a zone under a KSK that is kept elsewhere: a ZSK is made here, and replaced by lifetime.
 
     Nothing is served signed before the KSK has signed a request. Raises: DataFault for a key that
@@ -36,7 +40,8 @@ def enable_offline(origin: bytes, wanted: Wanted, dnskey: bytes, now_s: int) -> 
     state = add_key(SignedZone(origin).state, KeyRole.KSK, dnskey, now_s)
     keys = {key_id(dnskey): key}
     signed = SignedZone(origin, policy, state, keys)
-    return signed._replace(state=bring_key(signed, state, keys, KeyRole.ZSK, now_s), keys=keys)
+    state = bring_key(signed, state, keys, KeyRole.ZSK, now_s, make)
+    return signed._replace(state=state, keys=keys)
 
 
 def replace_offline(signed: SignedZone, dnskey: bytes, now_s: int) -> SignedZone:
@@ -64,7 +69,9 @@ def replace_offline(signed: SignedZone, dnskey: bytes, now_s: int) -> SignedZone
     return signed._replace(state=state, keys=keys)
 
 
-def request_signatures(signed: SignedZone, now_s: int, days: int) -> tuple[SignedZone, Request]:
+def request_signatures(
+    signed: SignedZone, now_s: int, days: int, make: KeyMaker = make_here
+) -> tuple[SignedZone, Request]:
     """Compose what an offline KSK is to sign for a time; makes the ZSKs it takes.
 
     Raises: DataFault where the zone's KSK is here.
@@ -76,7 +83,7 @@ def request_signatures(signed: SignedZone, now_s: int, days: int) -> tuple[Signe
     keys, spares = dict(signed.keys), list(signed.spares)
     present = sum(1 for ring in signed.state.rings if ring.role is KeyRole.ZSK)
     while present + len(spares) < zsk_count(signed.policy.rollover, days):
-        key = fresh_key(signed, keys, KeyRole.ZSK)
+        key = make(signed, KeyRole.ZSK, taken_tags(keys))
         keys[key_id(key.dnskey)] = key
         spares.append(key_id(key.dnskey))
     signed = signed._replace(keys=keys, spares=tuple(spares))

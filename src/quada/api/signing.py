@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import quada.wire.names as names
 import quada.zones.signature as signature
 from quada.store.keys import SignedZone, ZonePolicy, bring_key
+from quada.store.shelf import make_here
+from quada.store.token import TOKEN_ALGORITHMS
 from quada.wire.faults import DataFault
 from quada.zones.keys import KeyRole
 from quada.zones.keyset import describe, offline_ksks
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from quada.store.keys import KeyStore
+    from quada.store.shelf import KeyMaker
     from quada.zones.keystate import Step
 
 ALGORITHMS: Final = {
@@ -41,7 +44,8 @@ _KEY_DAYS_MAX: Final = 36_500
 class Wanted:
     """How a zone is to be signed; `has_pair` is a KSK and a ZSK instead of one CSK.
 
-    Key lifetimes of 0 days are until somebody says so. This is the form over HTTP too.
+    Key lifetimes of 0 days are until somebody says so; new keys of the roles `in_token` are made in
+    the token. This is the form over HTTP too.
     """
 
     algorithm: str = "ecdsap256sha256"
@@ -52,6 +56,7 @@ class Wanted:
     lifetime_days: int = 14
     zsk_days: int = 90
     ksk_days: int = 0
+    in_token: tuple[str, ...] = ()
 
 
 class Roll(NamedTuple):
@@ -93,8 +98,25 @@ def policy_of(wanted: Wanted) -> ZonePolicy:
             zsk_lifetime_s=wanted.zsk_days * DAY_S,
             ksk_lifetime_s=wanted.ksk_days * DAY_S,
             method=Method.DOUBLE_DS if wanted.has_double_ds else Method.DOUBLE_SIGNATURE,
+            token_roles=_token_roles(wanted),
         ),
     )
+
+
+def _token_roles(wanted: Wanted) -> tuple[KeyRole, ...]:
+    roles = RolloverPolicy(has_csk=not wanted.has_pair).roles
+    unknown = [one for one in wanted.in_token if one not in roles]
+    if unknown:
+        raise DataFault(
+            f"the zone has no {unknown[0]!r} that could be in a token", place="in_token",
+            remedy=f"{', '.join(roles)}; a KSK and a ZSK are made with --ksk-zsk (has_pair)",
+        )  # fmt: skip
+    if wanted.in_token and read_algorithm(wanted.algorithm) not in TOKEN_ALGORITHMS:
+        fit = ", ".join(name for name, one in ALGORITHMS.items() if one in TOKEN_ALGORITHMS)
+        raise DataFault(
+            f"keys of {wanted.algorithm} are not made in tokens", place="algorithm", remedy=fit
+        )
+    return tuple(one for one in roles if one in wanted.in_token)
 
 
 def read_algorithm(text: str) -> int:
@@ -135,7 +157,14 @@ def disable(signed: SignedZone) -> SignedZone:
     return signed._replace(state=signed.state._replace(is_signed=False))
 
 
-def roll(signed: SignedZone, now_s: int, *, role: str = "", algorithm: str = "") -> SignedZone:
+def roll(
+    signed: SignedZone,
+    now_s: int,
+    *,
+    role: str = "",
+    algorithm: str = "",
+    make: KeyMaker = make_here,
+) -> SignedZone:
     """Begin to replace the keys of a role, or of all; to another algorithm where one is named.
 
     Raises: DataFault where a rollover is under way, or for a role the zone has no key of.
@@ -157,7 +186,7 @@ def roll(signed: SignedZone, now_s: int, *, role: str = "", algorithm: str = "")
     roles = [one for one in rolling.roles if algorithm or role in ("", one)]
     if not roles:
         raise DataFault(f"the zone has no {role}", place="role", remedy=", ".join(rolling.roles))
-    return _with_keys(signed, roles, now_s)
+    return _with_keys(signed, roles, now_s, make)
 
 
 def turn_back(signed: SignedZone) -> SignedZone:
@@ -186,7 +215,7 @@ def see(signed: SignedZone, tags: Iterable[int], now_s: int) -> SignedZone:
 def outlook(signed: SignedZone, now_s: int) -> Outlook:
     """Tell what is to come, for keys that are there or that the policy will have made."""
     roles = [role for role, _ in due(signed.state, signed.policy.rollover, now_s)]
-    signed = _with_keys(signed, roles, now_s)
+    signed = _with_keys(signed, roles, now_s, make_here)  # a trial: nothing is made in a token
     policy = signed.policy.rollover
     steps = forecast(signed.state, policy, signed.max_ttl_s, now_s)
     rolls = []
@@ -216,6 +245,7 @@ def signed_data(signed: SignedZone) -> dict[str, Any]:
         "zone": names.to_text(signed.zone),
         "serial": signed.serial,
         "is_staying_signed": signed.state.is_signed,
+        "in_token": sorted(key.tag for key in signed.keys.values() if key.label),
         "keys": describe(signed.state),
     }
 
@@ -232,8 +262,10 @@ def _is_under_way(signed: SignedZone) -> bool:
     return any(not ring.is_staying for ring in signed.state.rings)
 
 
-def _with_keys(signed: SignedZone, roles: Iterable[KeyRole], now_s: int) -> SignedZone:
+def _with_keys(
+    signed: SignedZone, roles: Iterable[KeyRole], now_s: int, make: KeyMaker
+) -> SignedZone:
     state, keys = signed.state, dict(signed.keys)
     for role in roles:
-        state = bring_key(signed, state, keys, role, now_s)
+        state = bring_key(signed, state, keys, role, now_s, make)
     return signed._replace(state=state, keys=keys)

@@ -13,6 +13,7 @@ import quada.wire.names as names
 from quada.cli.dnssec_check import register_checks
 from quada.cli.output import FOUND, faults_exit, print_json, zone_name
 from quada.cli.skr import read_key, read_public_key, skr
+from quada.cli.tokens import tokens
 from quada.wire.faults import DataFault, ReachFault
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def register(root: typer.Typer) -> None:
     """Add the verb."""
     register_checks(app)
     app.add_typer(skr, name="skr")
+    app.add_typer(tokens, name="token")
     root.add_typer(app, name="dnssec")
 
 
@@ -59,6 +61,10 @@ def enable(
         Path | None,
         typer.Option(help="The KSK is elsewhere: its public file, Kexample.com.+013+12345.key."),
     ] = None,
+    in_token: Annotated[
+        list[str] | None,
+        typer.Option(help="Make new keys of this role (ksk, zsk, csk) in the token. Repeatable."),
+    ] = None,
     state_dir: StateDir = Path("var"),
     as_json: AsJson = False,
 ) -> None:
@@ -70,7 +76,7 @@ def enable(
     with faults_exit(as_json=as_json):
         wanted = signing.Wanted(
             algorithm, has_pair, has_nsec3, has_opt_out, has_double_ds, lifetime_days, zsk_days,
-            ksk_days,
+            ksk_days, tuple(in_token or ()),
         )  # fmt: skip
         policy = signing.policy_of(wanted)
         store, origin = _store(state_dir, may_make=True), zone_name(zone)
@@ -79,7 +85,8 @@ def enable(
             raise DataFault("the zone is signed here already", place=zone)
         if offline_ksk is not None:
             dnskey = read_public_key(offline_ksk, origin)
-            store.save(offline.enable_offline(origin, wanted, dnskey, int(time.time())))
+            now_s = int(time.time())
+            store.save(offline.enable_offline(origin, wanted, dnskey, now_s, store.shelf.make_key))
         elif key_file:
             store.save(_taken_over(SignedZone(origin, policy), key_file))
         else:
@@ -119,7 +126,9 @@ def rollover(
         if is_cancelled:
             rolled = signing.turn_back(signed)
         else:
-            rolled = signing.roll(signed, int(time.time()), role=role, algorithm=algorithm)
+            rolled = signing.roll(
+                signed, int(time.time()), role=role, algorithm=algorithm, make=store.shelf.make_key
+            )
         store.save(rolled)
         _tell(signed.zone, state_dir, as_json=as_json)
 
@@ -291,6 +300,7 @@ def _print_status(one: dict[str, Any]) -> None:
             if is_so
         ]
         role, tag, state = key["role"].upper(), key["tag"], key["state"]
+        parts += ["in the token"] if tag in one["in_token"] else []
         typer.echo(f"  {role} {tag} {key['algorithm']}: {state}; {', '.join(parts) or 'idle'}")
     server = one["server"]
     if server is None:
@@ -302,6 +312,8 @@ def _print_status(one: dict[str, Any]) -> None:
         typer.echo(f"  signalled at {name}")
     if server["presigned_until"]:
         typer.echo(f"  signed ahead by the offline KSK until {_time(server['presigned_until'])}")
+    if server["token"]:
+        typer.echo(typer.style(f"  token: {server['token']}", fg=typer.colors.RED))
     for refusal in server["refused"]:
         typer.echo(typer.style(f"  refused: {refusal}", fg=typer.colors.RED))
     if server["outside"]:

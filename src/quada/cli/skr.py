@@ -51,7 +51,7 @@ def request(
     with faults_exit(as_json=as_json):
         store = KeyStore.open(state_dir)
         signed, asked = offline.request_signatures(
-            signing.load(store, zone_name(zone)), int(time.time()), days
+            signing.load(store, zone_name(zone)), int(time.time()), days, store.shelf.make_key
         )
         store.save(signed)
         _write(output, write_request(asked))
@@ -103,8 +103,8 @@ def key(
     with faults_exit(as_json=as_json):
         origin = zone_name(zone)
         held, name = _token(module, token, pin_file), label or names.to_text(origin)
-        held.make_ksk(name, read_algorithm(algorithm))
-        dnskey = held.ksk(name)
+        held.make_key(name, read_algorithm(algorithm))
+        dnskey = held.dnskey(name)
         held.close()
         _write(output, public_key_text(origin, dnskey))
         if as_json:
@@ -141,7 +141,7 @@ def sign(
             made = sign_request(asked, read_key(key, asked.zone), beside=other)
         else:
             held, name = _token(module, token, pin_file), label or names.to_text(asked.zone)
-            ksk = Key(asked.zone, KeyRole.KSK, held.ksk(name))
+            ksk = Key(asked.zone, KeyRole.KSK, held.dnskey(name))
             made = sign_request(asked, ksk, held.signer(name), beside=other)
             held.close()
         _write(output, write_response(asked.zone, made))

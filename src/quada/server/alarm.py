@@ -1,4 +1,4 @@
-"""Alerts about zones that the world finds bogus: raised once, over when a version validates."""
+"""Alerts about signed zones: bogus outside, or their keys away; raised once, over at the end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from quada.server.plan import Plan
 
 _KIND: Final = "dnssec"
+_TOKEN_KIND: Final = "dnssec-token"
 
 
 class Alarm:
@@ -43,6 +44,20 @@ class Alarm:
         zone = names.to_text(origin)
         if self._path.exists():
             self._note(Signal(_KIND, zone, State.CLOSED, int(time.time()), "over"), is_over=True)
+
+    def token(self, origin: bytes, why: str) -> None:
+        """Say why a zone's keys in a token cannot be used now, or with "" that they can."""
+        zone, at_s = names.to_text(origin), int(time.time())
+        if why:
+            self._note(
+                Signal(
+                    _TOKEN_KIND, zone, State.OPEN, at_s,
+                    f"{zone} cannot be signed anew: {why}", cause="token-away", evidence=(why,),
+                    next_command="quada dnssec token show",
+                )
+            )  # fmt: skip
+        elif self._path.exists():
+            self._note(Signal(_TOKEN_KIND, zone, State.CLOSED, at_s, "over"), is_over=True)
 
     def _note(self, signal: Signal, *, is_over: bool = False) -> None:
         store = AlertStore.open(self._path)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from quada.server.plan import Plan
+    from quada.store.held import TokenAway
     from quada.zones import Zone
     from quada.zones.online import OnlineKeys
 
@@ -47,12 +48,17 @@ class SignedZones:
         self._parent: dict[str, str] = {}
         self._outside: dict[bytes, Sight] = {}
         self._looked: dict[bytes, float] = {}
+        self._away: dict[bytes, str] = {}
         self._alarm = Alarm(plan)
 
     def publish(self, content: Zone) -> Zone:
         """Give the version to serve for new content. Raises: DataFault where the gate refuses."""
         desk = self._open()
         return content if desk is None else desk.publish(content, int(time.time()))
+
+    def hold(self, content: Zone, fault: TokenAway) -> None:
+        """Take note of content that cannot be signed before its token is back: a tick does it."""
+        self._alarm.token(content.origin, fault.message)
 
     def online(self, origin: bytes) -> OnlineKeys | None:
         """Give the keys a zone's ALIAS and pool answers are signed with; None for none."""
@@ -85,6 +91,9 @@ class SignedZones:
         if desk is None:
             return []
         made = await asyncio.to_thread(desk.tick, int(time.time()), time.monotonic())
+        self._away = await asyncio.to_thread(desk.away)
+        for origin, why in self._away.items():
+            self._alarm.token(origin, why)
         for version, _ in made:
             self._serve(version)
         return [step.what for _, steps in made for step in steps]
@@ -177,12 +186,14 @@ class SignedZones:
         desk = self._open()
         if desk is None:
             return []
+        away = {names.to_text(origin): why for origin, why in self._away.items()}
         outside = {names.to_text(origin): s._asdict() for origin, s in self._outside.items()}
         return [
             {
                 **zone,
                 "parent": self._parent.get(zone["zone"], ""),
                 "outside": outside.get(zone["zone"]),
+                "token": away.get(zone["zone"], ""),
             }
             for zone in desk.status()
         ]

@@ -20,6 +20,7 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
 import quada.zones.rollover as rollover
+from quada.store.held import TokenAway
 from quada.store.keys import Fallen, Good, StaleSave, bring_key
 from quada.wire.faults import DataFault
 from quada.zones import Change, diff
@@ -31,6 +32,7 @@ from quada.zones.keyset import (
     key_set,
     unrenewable,
     unsigned_ahead,
+    unsigned_online,
     world,
 )
 from quada.zones.offline import lasts_until
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from quada.store.keys import KeyStore, SignedZone
+    from quada.store.shelf import KeyMaker
     from quada.wire.records import Record
     from quada.zones import Zone
     from quada.zones.keystate import KeyId, State, Step
@@ -84,6 +87,7 @@ class SigningDesk:
         self._signalled: dict[bytes, tuple[Record, ...]] = {}
         self._clock: tuple[float, float] | None = None
         self._is_resumed: set[bytes] = set()
+        self._put_off: set[bytes] = set()
         self._lock = threading.Lock()
         self.refused: dict[str, list[str]] = {}
 
@@ -103,8 +107,14 @@ class SigningDesk:
             content = self._unless_fallen(content)
             before = self._content.get(origin)
             is_new = before is None or origin not in self._passed or any(diff(before, content))
-            made = self._retry(content, now_s, is_new=is_new)
+            try:
+                made = self._retry(content, now_s, is_new=is_new)
+            except TokenAway:  # a tick publishes it once the token is back
+                self._content[origin] = content
+                self._put_off.add(origin)
+                raise
             self._content[origin] = content
+            self._put_off.discard(origin)
             if made is not None:
                 return made.version
             return content if is_new else self._passed[origin]
@@ -122,7 +132,8 @@ class SigningDesk:
                 continue
             try:
                 with self._lock:
-                    made = self._retry(content, now_s, is_new=False)
+                    made = self._retry(content, now_s, is_new=origin in self._put_off)
+                    self._put_off.discard(origin)
             except DataFault as fault:
                 log.error("signing failed, the old version serves", fault=str(fault))
                 continue
@@ -145,7 +156,7 @@ class SigningDesk:
         content, signed = self._content.get(origin), self._store.load(origin)
         if content is None or signed is None:
             return None
-        if not any(is_needed(rrset.rdtype for rrset in node) for node in content.nodes.values()):
+        if not _has_online(content):
             return None
         signers = [ring.key for ring in signed.state.rings if ring.signs_zone]
         octets = [(*ident, signed.keys[ident].octets()) for ident in signers]
@@ -228,6 +239,18 @@ class SigningDesk:
             self._store.note_fall(origin, self._fallen[origin])
             return made
 
+    def away(self) -> dict[bytes, str]:
+        """Tell why keys that zones have in a token cannot be used now; "" where they can."""
+        labels: dict[str, list[str]] = {}
+        for one in self._store.shelf.made():
+            if one.use == "in use":
+                labels.setdefault(one.zone, []).append(one.label)
+        token = self._store.shelf.token if labels else None
+        return {
+            names.from_text(zone): token.missing(mine) if token is not None else "no token is named"
+            for zone, mine in labels.items()
+        }
+
     def secured(self) -> list[Zone]:
         """Give the versions that serve and whose parent has DS: the world validates them."""
         out = []
@@ -295,17 +318,28 @@ class SigningDesk:
         is_halted = now_s < self._fall_of(origin).halted_until
         keys = dict(signed.keys)
         if not is_halted:
-            state, keys = _with_due_keys(signed, state, now_s)
+            state, keys = _with_due_keys(signed, state, now_s, self._store.shelf.make_key)
         ahead, rolling = signed.presigned, policy.rollover
 
+        has_online = _has_online(content)
+
         def objection(state: State) -> str:
-            return unsigned_ahead(state, keys, rolling, origin, ahead, now_s)
+            return unsigned_online(state, keys, has_online=has_online) or unsigned_ahead(
+                state, keys, rolling, origin, ahead, now_s
+            )
 
         steps: list[Step] = []
         if not is_halted:
             state, steps = rollover.advance(state, rolling, max_ttl_s, now_s, objection=objection)
         self._held[origin] = [step for step in steps if step.at_s is None]
         taken = [step for step in steps if step.at_s is not None]
+        fault = unsigned_online(state, keys, has_online=has_online)
+        if fault:
+            raise DataFault(
+                fault,
+                place=names.to_text(origin),
+                remedy="have a ZSK here sign them: --ksk-zsk --in-token ksk",
+            )
         last = self._signings.get(origin)
         renew = due(last, now_s, REFRESH_MAX, slack_s=SLACK_S) if last is not None else frozenset()
         key_setting = key_set(state, keys, rolling, origin, ahead, now_s)
@@ -390,12 +424,19 @@ class SigningDesk:
             self._is_resumed.clear()
 
 
-def _with_due_keys(signed: SignedZone, state: State, now_s: int) -> tuple[State, dict[KeyId, Any]]:
+def _with_due_keys(
+    signed: SignedZone, state: State, now_s: int, make: KeyMaker
+) -> tuple[State, dict[KeyId, Any]]:
     keys = dict(signed.keys)
     for role, why in rollover.due(state, signed.policy.rollover, now_s):
-        state = bring_key(signed, state, keys, role, now_s)
+        state = bring_key(signed, state, keys, role, now_s, make)
         log.info("new key", zone=names.to_text(signed.zone), role=str(role), why=why)
     return state, keys
+
+
+def _has_online(content: Zone) -> bool:
+    """Tell whether answers of a zone are made, and so signed, when they are asked for."""
+    return any(is_needed(rrset.rdtype for rrset in node) for node in content.nodes.values())
 
 
 def _max_ttl_s(zone: Zone) -> int:

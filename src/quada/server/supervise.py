@@ -57,6 +57,7 @@ from quada.server.standing import Standing
 from quada.server.stored import StoredZones
 from quada.server.worker import AuthorityWorker, ResolverWorker, Worker
 from quada.server.zonefiles import ZoneFiles
+from quada.store.held import TokenAway
 from quada.telemetry.event import RECORD_OCTETS
 from quada.transport.tls import Certificate, make_certificate
 from quada.wire.ask import Endpoint, Transport
@@ -133,7 +134,12 @@ class Supervisor:
         ours = itertools.chain(self._files.load_all(progress), self._stored.load_all())
         expanded = (self._expanding.publish(content) for content in ours)
         for content in itertools.chain(expanded, self._secondaries.load_all()):
-            version = self._signed.publish(content)
+            try:
+                version = self._signed.publish(content)
+            except TokenAway as fault:  # its zone is left out until then, the others serve
+                self._signed.hold(content, fault)
+                self._refuse(content.origin, fault)
+                continue
             keys = self._signed.online(content.origin)
             if keys is not None:
                 self._authority.sign_with(keys)
@@ -326,6 +332,7 @@ class Supervisor:
         except DataFault as fault:
             self._refuse(zone.origin, fault)
             return
+        self._files.refused.pop(names.to_text(zone.origin), None)
         self._notifier.notify(zone)
         log.info("zone served", zone=names.to_text(zone.origin), serial=zone.serial)
 

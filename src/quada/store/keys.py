@@ -17,10 +17,11 @@ import sqlalchemy as sa
 
 import quada.wire.names as names
 import quada.zones.keys as zone_keys
+from quada.store.shelf import TokenShelf
 from quada.store.zones import pack_records, unpack_records
 from quada.wire.faults import ConfigFault, DataFault
 from quada.zones import Zone
-from quada.zones.keys import KeyRole
+from quada.zones.keys import Key, KeyRole
 from quada.zones.keyset import read_state, write_state
 from quada.zones.keystate import Method, RolloverPolicy, State, key_id
 from quada.zones.offline import read_response, write_response
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from quada.zones.keys import Key
+    from quada.store.shelf import KeyMaker
     from quada.zones.keystate import KeyId
     from quada.zones.offline import Presigned
 
@@ -130,6 +131,7 @@ class KeyStore:
     def __init__(self, engine: sa.Engine, sealing_key: bytes) -> None:
         self._engine = engine
         self._sealing_key = sealing_key
+        self.shelf = TokenShelf(engine)
         metadata.create_all(engine)
 
     @classmethod
@@ -153,8 +155,9 @@ class KeyStore:
         return cls(engine, _sealing_key(sealing_key_file or state_dir / "sealing.key"))
 
     def close(self) -> None:
-        """Close the database: before a fork, and at the end."""
+        """Close the database and the token: before a fork, and at the end."""
         self._engine.dispose()
+        self.shelf.close()
 
     def zones(self) -> list[bytes]:
         """Give the zones that are signed, or are being taken back."""
@@ -178,6 +181,7 @@ class KeyStore:
             zone_keys.unseal(zone, KeyRole(k.role), k.dnskey, k.sealed, self._sealing_key)
             for k in made
         ]
+        keys = self.shelf.bound(text, keys)
         return SignedZone(
             zone,
             _read_policy(row.policy),
@@ -197,6 +201,8 @@ class KeyStore:
         since it was loaded; load again and redo.
         """
         text = names.to_text(signed.zone)
+        if signed.policy.rollover.token_roles:
+            self.shelf.need(text)
         values = {
             "policy": _write_policy(signed.policy),
             "state": write_state(signed.state),
@@ -224,6 +230,7 @@ class KeyStore:
             rows = [self._row(text, key) for ident, key in signed.keys.items() if ident in kept]
             if rows:
                 connection.execute(sa.insert(_keys), rows)
+                self.shelf.use(connection, signed.keys.values())
             connection.execute(sa.delete(_offline).where(_offline.c.zone == text))
             if spares or signed.presigned:
                 ahead = write_response(signed.zone, signed.presigned)
@@ -260,6 +267,7 @@ class KeyStore:
             )
             for role, dnskey, sealed in json.loads(row.keys)
         ]
+        keys = self.shelf.bound(text, keys)
         content = Zone.build(zone, unpack_records(zlib.decompress(row.content)))
         return Good(
             content, read_state(row.state), {key_id(key.dnskey): key for key in keys}, row.serial
@@ -318,29 +326,26 @@ def bring_key(
     keys: dict[KeyId, Key],
     role: KeyRole,
     now_s: int,
+    make: KeyMaker,
 ) -> State:
     """Bring in a key of a role that replaces those there: a spare one, or one that is made.
 
-    Puts it into `keys`.
+    Puts it into `keys`. `make` is a shelf's `make_key`, or `make_here` where nothing is saved.
     """
     there = {ring.key for ring in state.rings}
     spare = next((one for one in signed.spares if one not in there), None)
     if role is KeyRole.ZSK and spare is not None:
         key = keys[spare]
     else:
-        key = fresh_key(signed, keys, role)
+        key = make(signed, role, taken_tags(keys))
         keys[key_id(key.dnskey)] = key
     replaces = frozenset(ring.key for ring in state.staying(role))
     return add_key(state, role, key.dnskey, now_s, replaces=replaces)
 
 
-def fresh_key(signed: SignedZone, keys: Mapping[KeyId, Key], role: KeyRole) -> Key:
-    """Make a key whose tag no other of the zone has."""
-    taken = {tag for _, tag in keys}
-    while True:
-        key = zone_keys.make_key(signed.zone, role, signed.policy.rollover.algorithm)
-        if key.tag not in taken:
-            return key
+def taken_tags(keys: Mapping[KeyId, Key]) -> frozenset[int]:
+    """Give the tags that a new key of the zone must not have."""
+    return frozenset(tag for _, tag in keys)
 
 
 def _sealing_key(path: Path) -> bytes:
@@ -377,4 +382,5 @@ def _read_policy(text: str) -> ZonePolicy:
     signing["nsec3_salt"] = bytes.fromhex(signing["nsec3_salt"])
     rolling["method"] = Method(rolling["method"])
     rolling["frozen"] = tuple((start, end) for start, end in rolling["frozen"])
+    rolling["token_roles"] = tuple(map(KeyRole, rolling.get("token_roles", ())))
     return ZonePolicy(SigningPolicy(**signing), RolloverPolicy(**rolling))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import quada.wire.names as names
@@ -20,6 +21,9 @@ _CURVES: Final = {
 }
 _RSA_BITS: Final = 2048
 _KSK_FLAGS: Final = signature.FLAG_ZONE | signature.FLAG_SEP
+TOKEN_ALGORITHMS: Final = (*_CURVES, signature.RSASHA256)
+_begun_by: Final[dict[Path, int]] = {}
+"""Which process began with a module: another that was forked from it has to begin for itself."""
 
 
 class Token:
@@ -37,14 +41,27 @@ class Token:
             ) from None
         self._pkcs11 = pkcs11
         try:
-            token = pkcs11.lib(str(module)).get_token(token_label=label)
-            self._session = token.open(user_pin=pin, rw=True)
+            library = pkcs11.lib(str(module))
+            if _begun_by.setdefault(module, os.getpid()) != os.getpid():
+                library.reinitialize()  # a forked process begins anew (PKCS#11 2.40 base 5.4)
+                _begun_by[module] = os.getpid()
+            try:
+                token = library.get_token(token_label=label)
+            except pkcs11.exceptions.PKCS11Error:
+                library.reinitialize()  # some libraries see a token that came back only then
+                token = library.get_token(token_label=label)
+            try:
+                self._session = token.open(user_pin=pin, rw=True)
+            except pkcs11.exceptions.UserAlreadyLoggedIn:
+                self._session = token.open(rw=True)  # a process is logged in once, for all of it
         except (pkcs11.exceptions.PKCS11Error, RuntimeError) as error:
             raise ConfigFault(f"the token does not open: {error!r}", place=str(module)) from error
 
-    def make_ksk(self, label: str, algorithm: int) -> None:
+    def make_key(self, label: str, algorithm: int) -> None:
         """Make a key that cannot be read out. Raises: DataFault where the label is taken."""
-        if self._find(label, self._pkcs11.ObjectClass.PRIVATE_KEY) is not None:
+        attribute = self._pkcs11.Attribute
+        private = {attribute.SENSITIVE: True, attribute.EXTRACTABLE: False}
+        if self.has_key(label):
             raise DataFault("the token has a key of that name", place=label)
         kind = self._pkcs11.KeyType
         if algorithm in _CURVES:
@@ -54,15 +71,21 @@ class Token:
             parameters = self._session.create_domain_parameters(
                 kind.EC, {self._pkcs11.Attribute.EC_PARAMS: curve}, local=True
             )
-            parameters.generate_keypair(store=True, label=label)
+            parameters.generate_keypair(store=True, label=label, private_template=private)
         elif algorithm == signature.RSASHA256:
-            self._session.generate_keypair(kind.RSA, _RSA_BITS, store=True, label=label)
+            self._session.generate_keypair(
+                kind.RSA, _RSA_BITS, store=True, label=label, private_template=private
+            )
         else:
             raise DataFault(
                 f"keys of algorithm {algorithm} are not made in tokens", remedy="take 13, 14 or 8"
             )
 
-    def ksk(self, label: str) -> bytes:
+    def has_key(self, label: str) -> bool:
+        """Tell whether a private key of that name is in the token."""
+        return self._find(label, self._pkcs11.ObjectClass.PRIVATE_KEY) is not None
+
+    def dnskey(self, label: str, flags: int = _KSK_FLAGS) -> bytes:
         """Give the DNSKEY of a key (RFC 4034 2.1, 3110 2, 6605 4). Raises: DataFault."""
         kinds = self._pkcs11
         found = self._find(label, kinds.ObjectClass.PUBLIC_KEY)
@@ -78,11 +101,11 @@ class Token:
             exponent = found[kinds.Attribute.PUBLIC_EXPONENT].lstrip(b"\x00")
             modulus = found[kinds.Attribute.MODULUS].lstrip(b"\x00")
             public = bytes((len(exponent),)) + exponent + modulus
-        return _KSK_FLAGS.to_bytes(2, "big") + bytes((3, algorithm)) + bytes(public)
+        return flags.to_bytes(2, "big") + bytes((3, algorithm)) + bytes(public)
 
     def signer(self, label: str) -> Callable[[bytes], bytes]:
         """Give the function that signs with a key, in the form RRSIG has. Raises: DataFault."""
-        algorithm = self.ksk(label)[3]
+        algorithm = self.dnskey(label)[3]
         found = self._find(label, self._pkcs11.ObjectClass.PRIVATE_KEY)
         if found is None:
             raise DataFault("the token has no private key of that name", place=label)

@@ -1,8 +1,9 @@
 """Signing keys: made, written as DNSKEY and DS, and sealed for the store.
 
 A private key exists in memory as a `cryptography` object and at rest as AES-256-GCM over PKCS#8;
-the sealing key is the caller's. A key without its private half (an offline KSK) is still a key: it
-is published, and it signs nothing.
+the sealing key is the caller's. A key in a token has a label there, and who can reach the token
+gives it what signs. A key without either (an offline KSK) is still a key: it is published, and it
+signs nothing.
 """
 
 from __future__ import annotations
@@ -61,12 +62,22 @@ class KeyRole(StrEnum):
 
 
 class Key(NamedTuple):
-    """One key of a zone. `private` is None where it is kept offline or has been destroyed."""
+    """One key of a zone. `private` is None where it is kept elsewhere or has been destroyed.
+
+    `label` names it in a token, and `held` signs with it there.
+    """
 
     zone: bytes
     role: KeyRole
     dnskey: bytes
     private: signature.PrivateKey | None = None
+    label: str = ""
+    held: Callable[[bytes], bytes] | None = None
+
+    @property
+    def is_offline(self) -> bool:
+        """True where nothing here can sign with it: neither in memory nor in a token."""
+        return self.private is None and not self.label
 
     @property
     def algorithm(self) -> int:
@@ -87,6 +98,8 @@ class Key(NamedTuple):
 
     def signer(self) -> Callable[[bytes], bytes]:
         """Give the function that signs. Raises DataFault where the private half is not here."""
+        if self.held is not None:
+            return self.held
         if self.private is None:
             place = names.to_text(self.zone)
             raise DataFault(f"key {self.tag} has no private half here", place=place)

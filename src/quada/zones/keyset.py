@@ -16,7 +16,7 @@ from quada.wire.records import RRset
 from quada.zones.bootstrap import CDNSKEY_DELETE, CDS_DELETE
 from quada.zones.gate import World
 from quada.zones.keys import KeyRole
-from quada.zones.keystate import Keys, Ring, State, View
+from quada.zones.keystate import Keys, Ring, State, View, name_of
 from quada.zones.offline import pick
 from quada.zones.signing import KeySet, SigningKey
 
@@ -50,7 +50,7 @@ def key_set(
 
     def signing(ring: Ring) -> SigningKey:
         key = keys[ring.key]
-        is_offline = key.private is None and ring.role is KeyRole.KSK
+        is_offline = key.is_offline and ring.role is KeyRole.KSK
         return SigningKey(*ring.key, None if is_offline else key.signer())
 
     rrsets = _apex_rrsets(state, policy, origin)
@@ -77,8 +77,22 @@ def offline_ksks(state: State, keys: Mapping[KeyId, Key]) -> tuple[bytes, ...]:
     return tuple(
         ring.dnskey
         for ring in state.rings
-        if ring.role is KeyRole.KSK and ring.key in keys and keys[ring.key].private is None
+        if ring.role is KeyRole.KSK and ring.key in keys and keys[ring.key].is_offline
     )
+
+
+def unsigned_online(state: State, keys: Mapping[KeyId, Key], *, has_online: bool) -> str:
+    """Say which key would have to sign answers of the moment and cannot; "" for none.
+
+    Workers sign those, each for itself, and a token is not shared among processes.
+    """
+    for ring in state.rings if has_online else ():
+        if ring.signs_zone and ring.key in keys and keys[ring.key].label:
+            return (
+                "the zone has ALIAS or pools, whose answers are signed when they are asked for,"
+                f" and {name_of(ring)} is in a token"
+            )
+    return ""
 
 
 def unsigned_ahead(

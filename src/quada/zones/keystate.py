@@ -30,7 +30,8 @@ class RolloverPolicy(NamedTuple):
     """Lifetimes and delays. A lifetime of 0 means: until somebody says so.
 
     `propagation_s` is how long a version may take to reach all our servers, `parent_s` the same for
-    the parent's (Dprp in RFC 7583 2). `frozen` are spans in which no rollover starts.
+    the parent's (Dprp in RFC 7583 2). `frozen` are spans in which no rollover starts. New keys of
+    `token_roles` are made in a token.
     """
 
     algorithm: int = signature.ECDSAP256SHA256
@@ -43,6 +44,7 @@ class RolloverPolicy(NamedTuple):
     propagation_s: int = 300
     parent_s: int = 3600
     frozen: tuple[tuple[int, int], ...] = ()
+    token_roles: tuple[KeyRole, ...] = ()
 
     @property
     def roles(self) -> tuple[KeyRole, ...]:

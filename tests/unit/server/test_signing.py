@@ -7,6 +7,7 @@ import quada.wire.names as names
 import quada.zones.gate as gate
 from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore, SignedZone, ZonePolicy, bring_key
+from quada.store.shelf import make_here
 from quada.wire.faults import DataFault
 from quada.zones.keys import KeyRole
 from quada.zones.keystate import RolloverPolicy
@@ -185,7 +186,7 @@ def test_a_rollover_before_there_is_a_ds_is_never_refused(tmp_path, content, alg
     rolling = policy.rollover._replace(algorithm=algorithm)
     signed = signed._replace(policy=policy._replace(rollover=rolling))
     for role in rolling.roles if algorithm != 13 else (KeyRole.ZSK,):
-        state = bring_key(signed, state, keys, role, NOW_S)
+        state = bring_key(signed, state, keys, role, NOW_S, make_here)
     store.save(signed._replace(state=state, keys=keys))
     for at in range(0, 6000, 60):
         desk.tick(NOW_S + at, float(at))
