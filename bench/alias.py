@@ -16,18 +16,21 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import quada.wire.codes as codes
 import quada.wire.names as names
 from bench.measure import Cost, free_port, latencies, query, running
 from quada.authority import Authority, Keeper
-from quada.authority.alias import AliasSettings, Turn, View
+from quada.authority.alias import AliasSettings, View
 from quada.authority.work import AuthoritySettings, Lookup
 from quada.build import build
 from quada.wire.ask import Ask, Endpoint, Reply, Transport
 from quada.wire.respond import Deferred
 from quada.zones import read_zone
+
+if TYPE_CHECKING:
+    from quada.authority.keeper import Turn
 
 _ORIGIN = names.from_text("example.com.")
 _PEER = b"\x0a\x00\x12\x34" + bytes(4) + b"\x20\x01\x0d\xb8" + bytes(16)

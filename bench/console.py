@@ -17,7 +17,8 @@ from quada.console.session import COOKIE
 from quada.console.site import add_console
 from quada.store.accounts import Accounts
 from quada.store.alerts import AlertStore
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.wire import codes
 from quada.zones import Change, Record, read_zone
 

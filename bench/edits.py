@@ -17,7 +17,8 @@ import httpx
 from bench.authority import write_zone
 from bench.measure import free_port
 from quada.store.accounts import FILE, Accounts
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.zones import read_zone
 
 _EDITS: Final = 50

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import quada.wire.codes as codes
 import quada.wire.names as names
-from quada.authority.alias import compose_query
+from quada.wire.question import compose_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

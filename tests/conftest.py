@@ -21,7 +21,8 @@ import pytest
 from quada.build import stale
 from quada.server.control import command
 from quada.store.accounts import FILE, Accounts
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.zones import read_zone
 
 pytest_plugins = ["signed_world"]

@@ -12,7 +12,8 @@ from quada.api.http import make_app
 from quada.api.operations import Operations
 from quada.store.accounts import Accounts
 from quada.store.alerts import AlertStore
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.telemetry.event import Event
 from quada.wire.faults import ReachFault
 from quada.zones import read_zone

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from quada.store.accounts import FILE, Accounts
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.zones import read_zone
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import quada.wire.names as names
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.zones import Change, Record, read_zone
 
 

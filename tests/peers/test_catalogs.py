@@ -11,7 +11,8 @@ import dns.rcode
 import pytest
 
 import quada.wire.names as names
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.wire.faults import DataFault
 from quada.zones import read_zone
 from quada.zones.catalog import make_catalog, members

@@ -18,7 +18,8 @@ from conftest import Web
 from oidc_provider import CLIENT, SECRET, Provider
 from quada.store.accounts import FILE, Accounts
 from quada.store.alerts import AlertStore
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.telemetry.signals import Signal, State
 from quada.zones import read_zone
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.authority import Authority, AuthoritySettings
-from quada.resolver.answer import Recursed, Recursor, ResolverSettings
+from quada.resolver.answer import Recursor, ResolverSettings
 from quada.resolver.cache import Cache, Delegation
+from quada.resolver.composed import Recursed
 from quada.resolver.iterate import Iterator
 from quada.resolver.servers import Servers
 from quada.resolver.task import Task

@@ -16,12 +16,11 @@ from quada.authority.alias import (
     AliasSettings,
     Expansion,
     Found,
-    Keeper,
     Source,
     Standing,
-    Turn,
     View,
 )
+from quada.authority.keeper import Keeper, Turn
 from quada.wire.ask import Ask, Endpoint, NoReply, Outcome, Reply, Silence
 
 AAAA, A = 28, 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from quada.api.operations import Edited
     from quada.doctor import Finding as Judged
     from quada.doctor.incident import Report
-    from quada.store.zones import Entry
+    from quada.store.journal import Entry
     from quada.zones import Change, Finding, Record
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import quada.wire.names as names
 from quada.api.listing import Listing, Listings, Numbered, digest, is_system
 from quada.api.records import Draft, read_draft, read_owner, read_type, to_ascii
-from quada.store.zones import Author, SerialConflict
+from quada.store.journal import Author
+from quada.store.zones import SerialConflict
 from quada.wire.faults import DataFault
 from quada.zones import Change, Record, Zone, check_zone, diff, read_zone, write_zone
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from quada.doctor.incident import Logged
     from quada.store.accounts import Accounts
     from quada.store.alerts import AlertStore
+    from quada.store.journal import Entry
     from quada.store.spans import Span
-    from quada.store.zones import Entry, Summary, ZoneStore
+    from quada.store.zones import Summary, ZoneStore
     from quada.telemetry.event import Event
     from quada.zones import Finding
 

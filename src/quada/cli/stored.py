@@ -12,7 +12,8 @@ import typer
 import quada.wire.names as names
 from quada.api.data import change_data
 from quada.cli.output import print_json
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.wire.faults import ConfigFault
 from quada.zones import write_record
 

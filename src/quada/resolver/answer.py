@@ -17,6 +17,7 @@ import quada.wire.codes as codes
 import quada.wire.edns as edns
 import quada.wire.names as names
 from quada.resolver.cache import FAILURE_TTL_S
+from quada.resolver.composed import Recursed, bare_answer, cause_of, compose_answer
 from quada.resolver.dns64 import Choice, Looked
 from quada.resolver.local import LocalZones
 from quada.resolver.policy import Kind
@@ -24,14 +25,10 @@ from quada.resolver.task import Resolution, Task
 from quada.telemetry.event import (
     Cause,
     Provenance,
-    Role,
     Validation,
-    cause_of_ede,
-    compose_tail,
 )
 from quada.wire.age import aged, ttl_offsets
 from quada.wire.ask import Transport
-from quada.wire.compose import Composer
 from quada.wire.faults import MalformedMessage
 from quada.wire.limit import Limiter, LimitSettings
 from quada.wire.question import Question, parse_question
@@ -40,8 +37,6 @@ from quada.wire.respond import Answered, Deferred, peer_address
 from quada.wire.skim import follow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from quada.resolver.iterate import Iterator
     from quada.resolver.policy import Action, Policy
     from quada.resolver.task import Steps
@@ -55,9 +50,7 @@ _EDE_STALE_NXDOMAIN: Final = 19
 _EDE_BLOCKED: Final = 15
 _EDE_PROHIBITED: Final = 18
 _EDE_SYNTHESIZED: Final = 29  # IANA registry, "Synthesized"
-_STALE_TTL_S: Final = 30  # RFC 8767 5
 _PREFETCH_SHARE: Final = 0.1
-_SIGNATURES: Final = frozenset((codes.RRSIG, codes.NSEC, codes.NSEC3))
 LOCAL_NETWORKS: Final = ("::1/128", "fe80::/10", "127.0.0.0/8", "169.254.0.0/16")
 _LOCALHOST: Final = names.from_text("localhost.")
 _INVALID: Final = names.from_text("invalid.")
@@ -85,18 +78,6 @@ class Recursion(NamedTuple):
         """What makes two questions the same lookup."""
         is_cd = bool(self.question.flags & codes.CD)
         return self.question.qname, self.question.qtype, is_cd
-
-
-@dataclass(slots=True)
-class Recursed:
-    """How a recursion ended: what to say and where it is from."""
-
-    resolution: Resolution
-    provenance: Provenance = Provenance.NATIVE
-    ede: int | None = None
-    ede_text: str = ""
-    action: Action | None = None
-    cause: Cause = Cause.NONE  # why it failed, also where the client was not told
 
 
 class _Kept(NamedTuple):
@@ -149,10 +130,10 @@ class Recursor:
                     return again
             return self._answer(packet, peer, transport)
         except MalformedMessage:
-            return self._bare(packet, transport, codes.FORMERR)
+            return bare_answer(packet, transport, codes.FORMERR, self.settings.worker)
         except Exception:  # a bug of ours may cost one answer, never the server
             self.fault_count += 1
-            return self._bare(packet, transport, codes.SERVFAIL)
+            return bare_answer(packet, transport, codes.SERVFAIL, self.settings.worker)
 
     def recurse(self, question: Question, client: bytes, task: Task) -> Steps[Recursed]:
         """Resolve a client's question: policy, iteration, DNS64."""
@@ -187,48 +168,63 @@ class Recursor:
         self, question: Question, recursed: Recursed, transport: Transport, took_us: int
     ) -> Answered:
         """Compose what a recursion came to."""
-        return self._compose(question, recursed, transport, took_us)
+        return self._compose(question, recursed, transport, took_us=took_us)
 
     def limited(self, question: Question, reason: str, transport: Transport) -> Answered:
         """Answer SERVFAIL to a question that found no seat, saying why."""
         failed = Recursed(
             Resolution(codes.SERVFAIL), ede=_EDE_OTHER, ede_text=reason, cause=Cause.LIMIT
         )
-        return self._compose(question, failed, transport, 0, cause=Cause.LIMIT)
+        return self._compose(question, failed, transport, cause=Cause.LIMIT)
 
     def coded(self, deferred: Deferred, rcode: int) -> Answered:
         """Answer a deferred query with an rcode alone."""
-        return self._bare(deferred.packet, deferred.transport, rcode)
+        return bare_answer(deferred.packet, deferred.transport, rcode, self.settings.worker)
 
     def _answer(self, packet: bytes, peer: bytes, transport: Transport) -> Answered | Deferred:
         if len(packet) < 12 or packet[2] & 0x80:
-            return self._bare(packet, transport, codes.FORMERR)
+            return bare_answer(packet, transport, codes.FORMERR, self.settings.worker)
         if packet[2] >> 3 & 0xF != codes.QUERY:
-            return self._bare(packet, transport, codes.NOTIMP)
+            return bare_answer(packet, transport, codes.NOTIMP, self.settings.worker)
         question = parse_question(packet)
         if not self._may(peer):
             made = Recursed(Resolution(codes.REFUSED), ede=_EDE_PROHIBITED)
-            return self._compose(question, made, transport, 0, cause=event.Cause.ACCESS)
+            return self._compose(question, made, transport, cause=event.Cause.ACCESS)
         opt = question.edns
         if opt is not None and opt.version:
-            return self._compose(question, Recursed(Resolution(codes.BADVERS)), transport, 0)
+            return self._compose(question, Recursed(Resolution(codes.BADVERS)), transport)
         if question.qclass != codes.IN or question.qtype in (codes.AXFR, codes.IXFR):
-            return self._compose(question, Recursed(Resolution(codes.REFUSED)), transport, 0)
+            return self._compose(question, Recursed(Resolution(codes.REFUSED)), transport)
         if question.qtype == codes.OPT or question.has_tsig:
             raise MalformedMessage("not a question for a resolver")
         special = self._special(question)
         if special is not None:
-            return self._compose(question, special, transport, 0)
+            return self._compose(question, special, transport)
         known = self._known(question, peer)
         if known is None:
             if not question.flags & codes.RD:
                 refused = Recursed(Resolution(codes.REFUSED), ede=20)
-                return self._compose(question, refused, transport, 0)
+                return self._compose(question, refused, transport)
             return Deferred(packet, peer, transport, Recursion(question))
-        answered = self._compose(question, known, transport, 0)
+        answered = self._compose(question, known, transport)
         if transport is Transport.UDP and not (opt and opt.options):
             self._keep(packet, answered, known.resolution)
         return answered
+
+    def _compose(
+        self,
+        question: Question,
+        recursed: Recursed,
+        transport: Transport,
+        *,
+        took_us: int = 0,
+        cause: int = 0,
+    ) -> Answered:
+        return compose_answer(
+            question, recursed, transport, now=self.iterator.now,
+            payload_octets=self.settings.udp_payload_octets, worker=self.settings.worker,
+            took_us=took_us, cause=cause,
+        )  # fmt: skip
 
     def forget(self) -> None:
         """Forget what was composed: the cache behind it has changed."""
@@ -351,7 +347,7 @@ class Recursor:
             return recursed
         a.rcode, a.authority, a.validation = codes.NOERROR, [], Validation.INSECURE
         _replace_end(a, question.qname, made.rrset)
-        masked = _cause(recursed) if made.is_masking else Cause.NONE
+        masked = cause_of(recursed) if made.is_masking else Cause.NONE
         return Recursed(a, made.provenance, _EDE_SYNTHESIZED, made.ede_text, cause=masked)
 
     def _synthesized_ptr(self, question: Question, target: bytes, task: Task) -> Steps[Recursed]:
@@ -360,139 +356,11 @@ class Recursor:
         found.answer.insert(0, Record(question.qname, codes.CNAME, 300, target))
         return Recursed(found, Provenance.DNS64, _EDE_SYNTHESIZED, "PTR of a synthesized address")
 
-    def _compose(
-        self,
-        question: Question,
-        recursed: Recursed,
-        transport: Transport,
-        took_us: int,
-        *,
-        cause: int = 0,
-    ) -> Answered:
-        """Make octets: sections as the client may have them, EDNS, TC."""
-        resolution, opt = recursed.resolution, question.edns
-        is_do = opt is not None and opt.is_do
-        is_cd = bool(question.flags & codes.CD)
-        is_bogus = resolution.validation is Validation.BOGUS
-        rcode = resolution.rcode
-        answer: Iterable[Record] = resolution.answer
-        authority: Iterable[Record] = resolution.authority
-        if is_bogus and not is_cd:
-            rcode, answer, authority, cause = codes.SERVFAIL, (), (), event.Cause.VALIDATION
-        elif rcode == codes.SERVFAIL and not cause:
-            cause = event.Cause.REACHABILITY
-        flags = codes.QR | codes.RA | question.flags & (codes.RD | codes.CD) | rcode & 0xF
-        wants_ad = is_do or bool(question.flags & codes.AD)
-        if resolution.validation is Validation.SECURE and wants_ad and rcode in (0, 3):
-            flags |= codes.AD
-        composer = Composer(question.qname, 0)
-        elapsed = int(max(0.0, self.iterator.now - resolution.stored_at))
-        ttl_max = _STALE_TTL_S if resolution.is_stale else 1 << 31
-        counts = [
-            _add(composer, section, question, elapsed, ttl_max, is_do=is_do)
-            for section in (answer, authority)
-        ]
-        octets = composer.octets
-        options = b""
-        if recursed.ede is not None and opt is not None:
-            options = edns.compose_ede(recursed.ede, recursed.ede_text[:200])
-        composed_opt = b""
-        if opt is not None:
-            composed_opt = edns.compose_opt(
-                options,
-                payload_octets=self.settings.udp_payload_octets,
-                flags=codes.EDNS_DO if is_do else 0,
-                extended_rcode=rcode >> 4,
-            )
-        limit = 65_535
-        if transport is Transport.UDP:
-            asked = opt.payload_octets if opt else edns.MIN_PAYLOAD_OCTETS
-            limit = min(asked, self.settings.udp_payload_octets)
-        if 12 + len(question.octets) + len(octets) + len(composed_opt) > limit:
-            flags |= codes.TC
-            octets, counts = b"", [0, 0]
-        response = b"".join(
-            (
-                flags.to_bytes(2, "big"),
-                b"\x00\x01",
-                counts[0].to_bytes(2, "big"),
-                counts[1].to_bytes(2, "big"),
-                b"\x00" + bytes((opt is not None,)),
-                question.octets,
-                octets,
-                composed_opt,
-            )
-        )
-        cause = cause or recursed.cause
-        if rcode == codes.SERVFAIL and not cause:
-            cause = _cause(recursed)
-        is_nodata = rcode == 0 and not any(r.rdtype == question.qtype for r in answer)
-        shown = flags & ~(codes.QR | 0xF) | (event.FLAG_NODATA if is_nodata else 0)
-        if opt is not None:
-            shown |= event.FLAG_EDNS | (event.FLAG_DO if is_do else 0)
-        tail = compose_tail(
-            role=Role.RECURSIVE,
-            transport=transport,
-            qname=question.qname,
-            qtype=question.qtype,
-            rcode=rcode,
-            flags=shown,
-            provenance=recursed.provenance,
-            ede=event.NO_EDE if recursed.ede is None else recursed.ede,
-            validation=resolution.validation,
-            response_octets=len(response) + 2,
-            answer_count=counts[0],
-            duration_us=took_us,
-            worker=self.settings.worker,
-            cause=cause,
-        )
-        return response, tail
-
-    def _bare(self, packet: bytes, transport: Transport, rcode: int) -> Answered:
-        is_silent = len(packet) < 12 or bool(packet[2] & 0x80)
-        tail = compose_tail(
-            role=Role.RECURSIVE, transport=transport, qname=b"", qtype=0, rcode=rcode,
-            flags=event.FLAG_SILENT if is_silent else 0, cause=event.Cause.FORMAT,
-            worker=self.settings.worker,
-        )  # fmt: skip
-        if is_silent:
-            return b"", tail
-        flags = codes.QR | (packet[2] << 8) & 0x7900 | codes.RA | rcode
-        return flags.to_bytes(2, "big") + bytes(8), tail
-
-
-def _add(
-    composer: Composer,
-    records: Iterable[Record],
-    question: Question,
-    elapsed: int,
-    ttl_max: int,
-    *,
-    is_do: bool,
-) -> int:
-    """Add a section's records, aged; signatures and proofs only for those who set DO."""
-    count = 0
-    qname, qtype = question.qname, question.qtype
-    for owner, rdtype, ttl, rdata in records:
-        if not is_do and rdtype in _SIGNATURES and rdtype != qtype:
-            continue
-        aged = ttl - elapsed
-        aged = 0 if aged < 0 else aged if aged < ttl_max else ttl_max
-        count += composer.add(None if owner == qname else owner, rdtype, aged, (rdata,))
-    return count
-
 
 def _refresh_at(resolution: Resolution) -> float:
     """Give when an answer that is asked for should be fetched again, before it expires."""
     life_s = resolution.expires_at - resolution.stored_at
     return resolution.expires_at - _PREFETCH_SHARE * life_s
-
-
-def _cause(recursed: Recursed) -> Cause:
-    """Say why a lookup failed, as far as its validation and EDE tell."""
-    if recursed.resolution.validation is Validation.BOGUS:
-        return Cause.VALIDATION
-    return cause_of_ede(recursed.ede)
 
 
 def _looked(resolution: Resolution, qname: bytes, rdtype: int) -> Looked:

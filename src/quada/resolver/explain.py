@@ -9,7 +9,7 @@ import quada.wire.names as names
 from quada.telemetry.event import Validation
 
 if TYPE_CHECKING:
-    from quada.resolver.answer import Recursed
+    from quada.resolver.composed import Recursed
     from quada.resolver.task import Task
 
 

@@ -34,7 +34,8 @@ import quada.wire.codes as codes
 import quada.wire.names as names
 from quada import __version__
 from quada.disk import replacing
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.transport.single import perform
 from quada.transport.tls import covered, write_pair
 from quada.wire.ask import Ask, Endpoint, Reply

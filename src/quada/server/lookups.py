@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from quada.authority import AliasSettings
-    from quada.authority.alias import Turn
+    from quada.authority.keeper import Turn
     from quada.server.deliver import Delivery
     from quada.wire.ask import Ask, Endpoint
 

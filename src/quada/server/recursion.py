@@ -18,7 +18,8 @@ from quada.wire.respond import peer_address, peer_network
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from quada.resolver.answer import Recursed, Recursion, Recursor
+    from quada.resolver.answer import Recursion, Recursor
+    from quada.resolver.composed import Recursed
     from quada.resolver.task import Attempt, Steps
     from quada.transport.exchange import Pending, Sink
     from quada.transport.upstream import Upstream

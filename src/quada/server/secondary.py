@@ -17,7 +17,6 @@ import structlog
 
 import quada.wire.codes as codes
 import quada.wire.names as names
-from quada.authority.alias import compose_query
 from quada.authority.transfer import BadTransfer, Incoming
 from quada.server.plan import ZonePlan, read_server
 from quada.server.tsig import Keys
@@ -27,6 +26,7 @@ from quada.transport.kept import KeptClient, client_context
 from quada.transport.tls import ALPN_DOT
 from quada.wire.ask import Ask, Endpoint, NoReply, Transport
 from quada.wire.faults import DataFault, PeerFault
+from quada.wire.question import compose_query
 from quada.wire.serial import is_later
 from quada.wire.skim import skim
 from quada.zones.catalog import members

@@ -15,11 +15,11 @@ import structlog
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.api.agents import AskBody, BatchBody, CallBody
-from quada.authority.alias import compose_query
 from quada.authority.pool import HERE, Probe
 from quada.transport.health import USUAL_PORT
 from quada.wire.call import PING_OCTETS_MIN, CallKind
 from quada.wire.faults import Fault
+from quada.wire.question import compose_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from quada.authority import Authority
-    from quada.resolver.answer import Recursed, Recursor
+    from quada.resolver.answer import Recursor
     from quada.resolver.cache import Cache
+    from quada.resolver.composed import Recursed
     from quada.resolver.task import Task
     from quada.resolver.validate import Validator
     from quada.server.channel import Channel

@@ -16,7 +16,8 @@ from quada.authority.transfer import compose_axfr, compose_ixfr
 from quada.authority.update import Refused, judge_update
 from quada.server.access import Access
 from quada.server.tsig import Keys, Signer, Unverified
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.telemetry.event import Cause, Role, compose_tail, parse_peer
 from quada.wire.ask import Transport
 from quada.wire.faults import DataFault, MalformedMessage

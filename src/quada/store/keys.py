@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 import quada.wire.names as names
 import quada.zones.keys as zone_keys
+from quada.store.journal import pack_records, unpack_records
 from quada.store.shelf import TokenShelf
-from quada.store.zones import pack_records, unpack_records
 from quada.wire.faults import ConfigFault, DataFault
 from quada.zones import Zone
 from quada.zones.keys import Key, KeyRole

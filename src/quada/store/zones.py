@@ -8,13 +8,13 @@ read what others wrote from the journal.
 from __future__ import annotations
 
 import json
-import struct
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.store.database import open_database, reading, writing
+from quada.store.journal import SELECTED, Author, Entry, entry_of, is_one_life, pack_records
 from quada.wire.faults import DataFault
 from quada.wire.serial import is_later
 from quada.zones import Change, Record, RRset, Zone, diff, refusals_of
@@ -45,10 +45,6 @@ _MIGRATIONS: Final = (
         "CREATE INDEX change_of_zone ON change (zone, id)",
     ),
 )
-_ENTRY: Final = (
-    "SELECT id, zone, revision, serial_from, serial_to, at, who, place, why, removed, added"
-    " FROM change"
-)
 _FOLLOWED_MAX: Final = 64  # our choice: more changes than this, and reading the zone is as quick
 SERIAL_POLICIES: Final = ("increment", "date", "unixtime")
 
@@ -57,32 +53,6 @@ class SerialConflict(DataFault):
     """Somebody else changed the zone since it was read."""
 
     code = "serial-conflict"
-
-
-class Author(NamedTuple):
-    """Who changes something, from where, and why: for the journal."""
-
-    who: str
-    place: str = ""
-    why: str = ""
-
-
-class Entry(NamedTuple):
-    """One change in the journal. `serial_from` is None for the first version, and for removal."""
-
-    number: int
-    zone: bytes
-    revision: int
-    serial_from: int | None
-    serial_to: int
-    at: int
-    author: Author
-    change: Change
-
-    @property
-    def is_removal(self) -> bool:
-        """Whether the zone went with this change."""
-        return self.serial_from is None and not self.change.added
 
 
 class Applied(NamedTuple):
@@ -273,10 +243,10 @@ class ZoneStore:
         """Give entries of a zone's journal, newest first: numbers above `after`, up to `until`."""
         with reading(self._engine) as connection:
             rows = connection.exec_driver_sql(
-                f"{_ENTRY} WHERE zone = ? AND id > ? AND id <= ? ORDER BY id DESC LIMIT ?",
+                f"{SELECTED} WHERE zone = ? AND id > ? AND id <= ? ORDER BY id DESC LIMIT ?",
                 (origin, after, until, limit),
             )
-            return [_entry(row) for row in rows]
+            return [entry_of(row) for row in rows]
 
     def since_revision(self, origin: bytes, revision: int) -> list[Entry] | None:
         """Give the entries that lead from a revision to the present, oldest first.
@@ -296,11 +266,11 @@ class ZoneStore:
                 "SELECT max(id) FROM change WHERE zone = ? AND serial_from = ?", (origin, serial)
             ).scalar()
             rows = connection.exec_driver_sql(
-                f"{_ENTRY} WHERE zone = ? AND id >= ? ORDER BY id LIMIT ?",
+                f"{SELECTED} WHERE zone = ? AND id >= ? ORDER BY id LIMIT ?",
                 (origin, start or 0, limit + 1),
             )
-            entries = [_entry(row) for row in rows] if start else []
-        return entries if 0 < len(entries) <= limit and _is_one_life(entries) else None
+            entries = [entry_of(row) for row in rows] if start else []
+        return entries if 0 < len(entries) <= limit and is_one_life(entries) else None
 
     def undo(self, origin: bytes, number: int, author: Author, now_s: int) -> Applied:
         """Take one change back, whatever came after it; its SOA stays out of it.
@@ -386,10 +356,10 @@ class ZoneStore:
         if is_known is None:
             return None
         rows = connection.exec_driver_sql(
-            f"{_ENTRY} WHERE zone = ? AND id > ? ORDER BY id LIMIT ?", (origin, revision, limit)
+            f"{SELECTED} WHERE zone = ? AND id > ? ORDER BY id LIMIT ?", (origin, revision, limit)
         )
-        entries = [_entry(row) for row in rows]
-        return entries if _is_one_life(entries) else None
+        entries = [entry_of(row) for row in rows]
+        return entries if is_one_life(entries) else None
 
     @staticmethod
     def _next_revision(connection: sa.Connection) -> int:
@@ -455,27 +425,6 @@ def next_serial(serial: int, policy: str, now_s: int) -> int:
     return (serial + 1) % (1 << 32) or 1
 
 
-def pack_records(records: Iterable[Record]) -> bytes:
-    """Pack records for the journal."""
-    return b"".join(
-        struct.pack("!BHIH", len(r.owner), r.rdtype, r.ttl, len(r.rdata)) + r.owner + r.rdata
-        for r in records
-    )
-
-
-def unpack_records(packed: bytes) -> tuple[Record, ...]:
-    """Unpack records of the journal."""
-    out = []
-    at = 0
-    while at < len(packed):
-        owner_octets, rdtype, ttl, rdata_octets = struct.unpack_from("!BHIH", packed, at)
-        at += 9
-        middle, end = at + owner_octets, at + owner_octets + rdata_octets
-        out.append(Record(packed[at:middle], rdtype, ttl, packed[middle:end]))
-        at = end
-    return tuple(out)
-
-
 def _numbered(before: Zone, after: Zone, policy: str, now_s: int) -> Zone:
     """Raise the serial of a version, unless it is later already."""
     soa = after.soa
@@ -524,15 +473,3 @@ def _unpack_rdatas(packed: bytes) -> list[bytes]:
         out.append(packed[at + 2 : end])
         at = end
     return out
-
-
-def _is_one_life(entries: Iterable[Entry]) -> bool:
-    """Tell whether entries are changes of one zone: none of them made it or removed it."""
-    return all(entry.serial_from is not None for entry in entries)
-
-
-def _entry(row: Any) -> Entry:
-    change = Change(unpack_records(row[9]), unpack_records(row[10]))
-    return Entry(
-        row[0], row[1], row[2], row[3], row[4], row[5], Author(row[6], row[7], row[8]), change
-    )

@@ -1,10 +1,11 @@
-"""A query, parsed as far as an authority needs: question, EDNS, and whether it is signed."""
+"""A query: composed, and parsed as far as an authority needs (question, EDNS, whether signed)."""
 
 from __future__ import annotations
 
 import struct
 from typing import Final, NamedTuple
 
+import quada.wire.codes as codes
 import quada.wire.edns as edns
 import quada.wire.names as names
 from quada.wire.faults import MalformedMessage
@@ -74,3 +75,18 @@ def parse_question(packet: bytes) -> Question:
         flags, opcode, qname.lower(), qtype, qclass, octets, found, has_tsig,
         packet[start_of_authority:],
     )  # fmt: skip
+
+
+def compose_query(query_id: int, qname: bytes, qtype: int) -> bytes:
+    """Compose a recursive query with EDNS (RFC 1035 4.1.1, RFC 6891)."""
+    return b"".join(
+        (
+            query_id.to_bytes(2, "big"),
+            codes.RD.to_bytes(2, "big"),
+            b"\x00\x01\x00\x00\x00\x00\x00\x01",
+            qname,
+            qtype.to_bytes(2, "big"),
+            codes.IN.to_bytes(2, "big"),
+            edns.compose_opt(),
+        )
+    )

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from quada.store.zones import Author
+from quada.store.journal import Author
 from quada.zones import read_zone
 from small_api import ORIGIN, TEXT, Api, Http
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quada.store.zones import Author
+from quada.store.journal import Author
 from quada.telemetry.signals import Signal, State
 from quada.zones import read_zone
 from small_api import ORIGIN, TEXT, Api

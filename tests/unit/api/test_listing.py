@@ -4,7 +4,8 @@ from pathlib import Path
 
 import quada.wire.codes as codes
 from quada.api.listing import Listing, digest
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.zones import Change, Record, Zone, read_zone
 
 ORIGIN = b"\x07example\x03com\x00"

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from quada.store.zones import Author
+from quada.store.journal import Author
 from quada.zones import read_zone
 from small_api import ORIGIN, TEXT, Api
 

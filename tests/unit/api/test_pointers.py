@@ -6,7 +6,7 @@ import quada.api.pointers as pointers
 from quada.api.access import Caller
 from quada.api.operations import Edit
 from quada.api.records import Draft
-from quada.store.zones import Author
+from quada.store.journal import Author
 from quada.zones import read_zone
 from small_api import Api
 

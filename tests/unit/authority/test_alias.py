@@ -6,7 +6,8 @@ import dns.rcode
 import dns.rrset
 
 import quada.wire.names as names
-from quada.authority.alias import AliasSettings, Expansion, Found, Keeper, Source, Turn, View
+from quada.authority.alias import AliasSettings, Expansion, Found, Source, View
+from quada.authority.keeper import Keeper, Turn
 from quada.wire.ask import Ask, Endpoint, NoReply, Reply, Silence
 
 TARGET = names.from_text("edge.example.net.")

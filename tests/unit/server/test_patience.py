@@ -41,13 +41,18 @@ def test_waiting_for_a_disk_for_a_moment_is_no_starving(patience) -> None:
 
 
 def test_a_thread_that_is_not_heard_of_is_not_waited_for(patience) -> None:
-    is_over = threading.Event()
-    busy = threading.Thread(target=patience.run, args=(is_over.wait,))
+    has_begun, is_over = threading.Event(), threading.Event()
+
+    def starve() -> None:
+        has_begun.set()
+        is_over.wait(60)
+
+    busy = threading.Thread(target=patience.run, args=(starve,))
     busy.start()
     try:
-        while patience.is_patient:
-            thread, _ = patience.run(where)
-        assert thread == threading.get_ident()
+        assert has_begun.wait(10)
+        assert patience.run(where)[0] == threading.get_ident()
+        assert not patience.is_patient
     finally:
         is_over.set()
         busy.join(10)

@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 
 import quada.wire.names as names
 from quada.server.stored import StoredZones
-from quada.store.zones import (
-    Author,
-    SerialConflict,
-    ZoneStore,
-    next_serial,
-    pack_records,
-    unpack_records,
-)
+from quada.store.journal import Author, pack_records, unpack_records
+from quada.store.zones import SerialConflict, ZoneStore, next_serial
 from quada.wire.faults import DataFault
 from quada.wire.serial import is_later
 from quada.zones import Change, Record, Zone, diff, read_zone
@@ -174,7 +168,8 @@ def test_the_next_serial_is_always_later(serial: int, policy: str) -> None:
 EDIT_FOR_EVER = """
 import sys
 from pathlib import Path
-from quada.store.zones import Author, ZoneStore
+from quada.store.journal import Author
+from quada.store.zones import ZoneStore
 from quada.zones import Change, Record
 store = ZoneStore.open(Path(sys.argv[1]))
 origin = bytes.fromhex(sys.argv[2])
