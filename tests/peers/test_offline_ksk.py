@@ -86,13 +86,16 @@ def test_what_the_other_machine_signed_is_served(tmp_path: Path, make_zone, algo
     serve_and_verify(here, make_zone)
 
 
-def test_one_offline_ksk_replaces_another_by_way_of_files(tmp_path: Path, make_zone) -> None:
+@pytest.mark.parametrize("algorithm", ["13", "15"])
+def test_one_offline_ksk_replaces_another_by_way_of_files(
+    tmp_path: Path, make_zone, algorithm: str
+) -> None:
     away, here = tmp_path / "away", tmp_path / "here"
     away.mkdir()
     here.mkdir()
     keys = []
-    for _ in range(2):
-        keys.append(run("dnssec-keygen", "-q", "-a", "13", "-f", "KSK", "example", cwd=away))
+    for number in ("13", algorithm):
+        keys.append(run("dnssec-keygen", "-q", "-a", number, "-f", "KSK", "example", cwd=away))
         (here / f"{keys[-1]}.key").write_text((away / f"{keys[-1]}.key").read_text())
     old, new = keys
 

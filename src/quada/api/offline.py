@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import quada.wire.names as names
-from quada.api.signing import Wanted, policy_of
+from quada.api.signing import Wanted, policy_of, read_algorithm
 from quada.store.keys import SignedZone, bring_key, taken_tags
 from quada.store.shelf import make_here
 from quada.wire.faults import DataFault
@@ -44,8 +44,13 @@ def enable_offline(
     return signed._replace(state=state, keys=keys)
 
 
-def replace_offline(signed: SignedZone, dnskey: bytes, now_s: int) -> SignedZone:
+def replace_offline(
+    signed: SignedZone, dnskey: bytes, now_s: int, make: KeyMaker = make_here
+) -> SignedZone:
     """Have another offline KSK replace the present one, as soon as both have signed a request.
+
+    One of another algorithm takes the ZSK with it: a new one is made, and the zone signed by both
+    until no resolver needs the old (RFC 6781 4.1.4). ZSKs made ahead are forgotten then.
 
     Raises: DataFault where the zone's KSK is here, a rollover is under way, or the key is unfit.
     """
@@ -57,8 +62,7 @@ def replace_offline(signed: SignedZone, dnskey: bytes, now_s: int) -> SignedZone
         raise DataFault("a rollover is under way", place=place, remedy="wait, or turn it round")
     if not int.from_bytes(dnskey[:2], "big") & FLAG_SEP:
         raise DataFault("the key is no KSK: its SEP flag is not set", place=place)
-    if dnskey[3] != policy.algorithm:
-        raise DataFault(f"the key is not of the zone's algorithm {policy.algorithm}", place=place)
+    algorithm = read_algorithm(str(dnskey[3]))
     ident = key_id(dnskey)
     if any(ident[1] == tag for _, tag in signed.keys):
         raise DataFault(f"the zone has a key {ident[1]} already", place=place)
@@ -66,6 +70,11 @@ def replace_offline(signed: SignedZone, dnskey: bytes, now_s: int) -> SignedZone
         signed.state, KeyRole.KSK, dnskey, now_s, replaces=frozenset(one.key for one in present)
     )
     keys = {**signed.keys, ident: Key(signed.zone, KeyRole.KSK, dnskey)}
+    if algorithm != policy.algorithm:
+        rolling = policy._replace(algorithm=algorithm)
+        signed = signed._replace(policy=signed.policy._replace(rollover=rolling), spares=())
+        keys = {one: key for one, key in keys.items() if one in {r.key for r in state.rings}}
+        state = bring_key(signed, state, keys, KeyRole.ZSK, now_s, make)
     return signed._replace(state=state, keys=keys)
 
 

@@ -197,7 +197,11 @@ def turn_back(signed: SignedZone) -> SignedZone:
     leaving = {ring.role for ring in state.rings if not ring.is_staying}
     for ring in [r for r in state.rings if r.is_staying and r.role in leaving]:
         state = withdraw(state, ring.key)
-    return signed._replace(state=state)
+    # Else the policy would begin the same change of algorithm anew.
+    algorithm = next((r.key[0] for r in state.rings if r.is_staying and r.role.has_ds), None)
+    rolling = signed.policy.rollover
+    rolling = rolling._replace(algorithm=algorithm or rolling.algorithm)
+    return signed._replace(state=state, policy=signed.policy._replace(rollover=rolling))
 
 
 def see(signed: SignedZone, tags: Iterable[int], now_s: int) -> SignedZone:

@@ -74,7 +74,9 @@ def replace(
     with faults_exit(as_json=as_json):
         store, origin = KeyStore.open(state_dir), zone_name(zone)
         dnskey = read_public_key(offline_ksk, origin)
-        signed = offline.replace_offline(signing.load(store, origin), dnskey, int(time.time()))
+        signed = offline.replace_offline(
+            signing.load(store, origin), dnskey, int(time.time()), store.shelf.make_key
+        )
         store.save(signed)
         if as_json:
             print_json({"zone": names.to_text(origin), "tag": key_tag(dnskey)})

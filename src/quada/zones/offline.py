@@ -88,13 +88,16 @@ def compose_request(
         (ring for ring in state.rings if ring.role is KeyRole.ZSK), key=lambda one: one.made_at
     )
     zsks = [ring.dnskey for ring in rings] + list(spares)
-    began_s = rings[0].made_at if rings else span.inception_s
+    began_s = rings[-1].made_at if rings else span.inception_s
     life_s = rolling.zsk_lifetime_s or span.expiration_s - span.inception_s
     ttl = rolling.dnskey_ttl_s
     asked = []
     for number, zsk in enumerate(zsks):
-        begin_s = max(span.inception_s, began_s + number * life_s - _MARGIN_S)
-        end_s = min(span.expiration_s, began_s + (number + 1) * life_s + _MARGIN_S)
+        # One that is here may serve alone at once, where it replaces the other with its algorithm.
+        later = max(0, number - max(0, len(rings) - 1))
+        start_s = began_s + later * life_s if later or not rings else rings[number].made_at
+        begin_s = max(span.inception_s, start_s - _MARGIN_S) if later else span.inception_s
+        end_s = min(span.expiration_s, start_s + life_s + _MARGIN_S)
         windows = tuple(_windows(Window(begin_s, end_s), signing))
         if not windows:
             continue

@@ -169,15 +169,16 @@ def bring(store: KeyStore, now_s: int, days: int, *pairs) -> None:
         store.save(offline.import_signatures(store.load(ORIGIN), made, now_s))
 
 
+@pytest.mark.parametrize("algorithm", [13, 15])
 @pytest.mark.parametrize("method", list(Method), ids=str)
 def test_one_offline_ksk_replaces_another_and_every_step_validates(
-    store, ksk, make_zone, method
+    store, ksk, make_zone, method, algorithm
 ) -> None:
     signed = store.load(ORIGIN)
     rolling = signed.policy.rollover._replace(method=method)
     store.save(signed._replace(policy=signed.policy._replace(rollover=rolling)))
     sign_ahead(store, ksk, NOW_S, 60)
-    desk, new = SigningDesk(store), make_key(ORIGIN, KeyRole.KSK)
+    desk, new = SigningDesk(store), make_key(ORIGIN, KeyRole.KSK, algorithm)
     version, now_s, parent = desk.publish(make_zone(TEXT, "example."), NOW_S), NOW_S, frozenset()
 
     def live(days: float, until=lambda: False) -> None:
@@ -220,8 +221,10 @@ def test_one_offline_ksk_replaces_another_and_every_step_validates(
     assert [key.dnskey for key in store.load(ORIGIN).keys.values() if key.private is None] == [
         new.dnskey
     ]
+    assert {dnskey[3] for dnskey in version.rrset(ORIGIN, codes.DNSKEY).rdatas} == {algorithm}
     bring(store, now_s, 60, (new, None))
     live(50)
+    assert {dnskey[3] for dnskey in version.rrset(ORIGIN, codes.DNSKEY).rdatas} == {algorithm}
 
 
 def test_who_signs_must_be_told_of_the_other_key(store, ksk) -> None:
@@ -243,11 +246,38 @@ def test_a_replacement_that_cannot_be_is_refused(store, ksk) -> None:
         offline.replace_offline(signed, zsk.dnskey, NOW_S)
     with pytest.raises(DataFault, match="already"):
         offline.replace_offline(signed, ksk.dnskey, NOW_S)
-    other = make_key(ORIGIN, KeyRole.KSK, 15)
+    other = make_key(ORIGIN, KeyRole.KSK).dnskey
     with pytest.raises(DataFault, match="algorithm"):
-        offline.replace_offline(signed, other.dnskey, NOW_S)
+        offline.replace_offline(signed, other[:3] + b"\x05" + other[4:], NOW_S)
     under_way = offline.replace_offline(signed, make_key(ORIGIN, KeyRole.KSK).dnskey, NOW_S)
     with pytest.raises(DataFault, match="under way"):
         offline.replace_offline(under_way, make_key(ORIGIN, KeyRole.KSK).dnskey, NOW_S)
     back = turn_back(under_way)
     assert [ring.dnskey for ring in back.state.staying(KeyRole.KSK)] == [ksk.dnskey]
+
+
+def test_a_change_of_algorithm_that_is_turned_round_stays_so(store, ksk, make_zone) -> None:
+    sign_ahead(store, ksk, NOW_S, 60)
+    desk, new = SigningDesk(store), make_key(ORIGIN, KeyRole.KSK, 15)
+    desk.publish(make_zone(TEXT, "example."), NOW_S)
+    desk.tick(NOW_S + DAY_S, DAY_S)
+    spares = len(store.load(ORIGIN).spares)
+    store.save(offline.replace_offline(store.load(ORIGIN), new.dnskey, NOW_S + DAY_S))
+    assert spares
+    assert not store.load(ORIGIN).spares
+    bring(store, NOW_S + DAY_S, 60, (ksk, new), (new, ksk))
+    desk.tick(NOW_S + DAY_S + 30, DAY_S + 30.0)
+    store.save(turn_back(store.load(ORIGIN)))
+    version = None
+    for hour in range(1, 24 * 20):
+        now_s = NOW_S + DAY_S + hour * 3600
+        for made in desk.tick(now_s, float(now_s - NOW_S)):
+            version = made.version
+        assert desk.refused == {}
+    assert version is not None
+    dnskeys = version.rrset(ORIGIN, codes.DNSKEY).rdatas
+    assert ksk.dnskey in dnskeys
+    assert {dnskey[3] for dnskey in dnskeys} == {13}
+    state = store.load(ORIGIN).state
+    assert {ring.role for ring in state.rings if ring.is_staying} == {KeyRole.KSK, KeyRole.ZSK}
+    assert len(state.rings) == 2

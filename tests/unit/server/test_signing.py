@@ -5,6 +5,7 @@ import pytest
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
+from quada.api.signing import roll, turn_back
 from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore, SignedZone, ZonePolicy, bring_key
 from quada.store.shelf import make_here
@@ -194,6 +195,21 @@ def test_a_rollover_before_there_is_a_ds_is_never_refused(tmp_path, content, alg
     state = store.load(ORIGIN).state
     assert all(ring.is_staying for ring in state.rings)
     assert {ring.key[0] for ring in state.rings} == {algorithm}
+
+
+def test_a_change_of_algorithm_that_is_turned_round_does_not_begin_anew(desk, content):
+    desk.publish(content, NOW_S)
+    for at in range(0, 6000, 60):
+        desk.tick(NOW_S + at, float(at))
+    before = desk.store.load(ORIGIN)
+    desk.store.save(roll(before, NOW_S + 6000, algorithm="ed25519"))
+    desk.tick(NOW_S + 6030, 6030.0)
+    desk.store.save(turn_back(desk.store.load(ORIGIN)))
+    for at in range(6060, 6060 + 3 * DAY_S, 1800):
+        desk.tick(NOW_S + at, float(at))
+        assert desk.refused == {}
+    after = desk.store.load(ORIGIN).state.rings
+    assert [ring.key for ring in after] == [ring.key for ring in before.state.rings]
 
 
 def test_a_child_is_signalled_where_its_servers_are_named_until_its_parent_has_ds(
