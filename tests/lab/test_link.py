@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import itertools
 import json
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from internet import is_possible
+
+from quada.transport.tls import make_certificate
 
 pytestmark = pytest.mark.lab
 _COUNT = itertools.count()
@@ -67,13 +70,14 @@ class Wire:
     def inside(self, name: str, *command: str) -> str:
         return _sh("ip", "netns", "exec", name, *command)
 
-    def popen(self, *command: str) -> None:
+    def popen(self, *command: str) -> subprocess.Popen[bytes]:
         with (self.place / "log").open("ab") as log:
             self._running.append(
                 subprocess.Popen(
                     ["ip", "netns", "exec", self.router, *command], stdout=log, stderr=log
                 )
             )
+        return self._running[-1]
 
     def radvd(self, inside: str, prefix: str = "prefix 2001:db8:77::/64 { };") -> Path:
         config = self.place / "radvd.conf"
@@ -254,6 +258,35 @@ def test_what_config_dnr_prints_is_what_clients_are_told(wire: Wire) -> None:
          "params": b"\x00\x01\x00\x04\x03dot\x00\x03\x00\x02\x03\x55".hex()}
     ]  # fmt: skip
     assert "dnr" in codes(data, "PASS")
+    assert "encrypted-dead" in codes(data, "FAIL")
+    # Now it is there, under another name first.
+    look_encrypted(wire, "other.example.net", ("encrypted-certificate", "FAIL"))
+    look_encrypted(wire, "dns.example.net", ("encrypted-ipv6", "PASS"))
+
+
+def look_encrypted(wire: Wire, name: str, expected: tuple[str, str]) -> None:
+    """Serve DoT under a name at the address that is told, and look at the link once more."""
+    place = wire.place / name
+    place.mkdir()
+    make_certificate(
+        place / "chain.pem", place / "key.pem", [name], datetime.datetime.now(datetime.UTC)
+    )
+    (place / "quada.toml").write_text(
+        f'version = 1\n[resolver]\nlisten = ["[::1]:5353"]\nlisten_tls = ["[{OWN}]:853"]\n'
+        f'[tls]\ncertificate = "{place}/chain.pem"\nkey = "{place}/key.pem"\nnames = ["{name}"]\n'
+        f'[server]\nstate_dir = "{place}/state"\nworkers = 1\n'
+    )
+    process = wire.popen(sys.executable, "-m", "quada", "serve", "--role", "resolver", "--config",
+                         str(place / "quada.toml"))  # fmt: skip
+    kept = place / "heard.json"
+    code, verdict = expected
+    data = eventually(
+        lambda: wire.seen("--trust", str(place / "chain.pem"), "--save", str(kept)),
+        lambda data: code in codes(data, verdict),
+    )
+    assert _quada(None, "--replay", str(kept))["findings"] == data["findings"]
+    process.terminate()
+    process.wait(20)
 
 
 def test_kea_with_and_without_its_option(wire: Wire) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import secrets
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -30,6 +32,8 @@ from quada.doctor.link import (
     read_capture,
     read_config,
 )
+from quada.doctor.link.endpoints import ask_endpoints, designated_of
+from quada.doctor.observation import Exchange
 from quada.transport.link import ask_dhcpv6, solicit_routers
 from quada.transport.single import perform
 from quada.wire.ask import Ask, Endpoint, Reply
@@ -59,6 +63,9 @@ def link(
     ask: Annotated[
         str, typer.Option(metavar="NAME", help="What advertised resolvers are asked for.")
     ] = _ASKED,
+    trust: Annotated[
+        str, typer.Option(help="PEM of the CAs that encrypted resolvers are believed by.")
+    ] = "",
     profile: Annotated[
         Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
     ] = None,
@@ -94,9 +101,11 @@ def link(
             seen = make_link(interface, heard, asked_settings=True, asked_address=True)
             if probe:
                 probe_resolvers(seen, interface, ask)
+                probe_encrypted(seen, trust)
             if save is not None:
                 kept = {"place": interface, "heard": [asdict(one) for one in heard],
-                        "probes": seen.probes, "pref64_found": seen.pref64_found}  # fmt: skip
+                        "probes": seen.probes, "pref64_found": seen.pref64_found,
+                        "exchanges": [asdict(one) for one in seen.exchanges]}  # fmt: skip
                 save.write_text(json.dumps(kept, indent=1))
         severities = read_profile(_octets(profile).decode(), str(profile)) if profile else {}
         found = profiled(judge_link(seen), severities)
@@ -110,6 +119,7 @@ def look(interface: str) -> Link:
     heard = listen(interface, _WAIT_S)
     seen = make_link(interface, heard, asked_settings=True, asked_address=True)
     probe_resolvers(seen, interface, _ASKED)
+    probe_encrypted(seen, "")
     return seen
 
 
@@ -166,6 +176,15 @@ def probe_resolvers(seen: Link, interface: str, name: str) -> None:
         seen.pref64_found = list(dict.fromkeys(found))
 
 
+def probe_encrypted(seen: Link, ca_file: str) -> None:
+    """Ask each encrypted resolver that the link tells of, over its transport and by its name."""
+    from quada.server.looking import drive_all
+
+    if designated_of(seen):
+        told = asyncio.run(drive_all(ask_endpoints(seen, time.time), None, ca_file))
+        seen.exchanges = told.exchanges
+
+
 def _replayed(path: Path) -> Link:
     from pydantic import TypeAdapter, ValidationError
 
@@ -176,6 +195,7 @@ def _replayed(path: Path) -> Link:
             str(kept["place"]), heard, asked_settings=True, asked_address=True,
             probes=TypeAdapter(dict[str, str]).validate_python(kept["probes"]),
             pref64_found=TypeAdapter(list[str] | None).validate_python(kept["pref64_found"]),
+            exchanges=TypeAdapter(list[Exchange]).validate_python(kept.get("exchanges", [])),
         )  # fmt: skip
     except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataFault(f"this was not kept by doctor link: {error}", place=str(path)) from error

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quada.doctor.link import Link, judge_link, make_link, matrix, merge, read_capture, read_config
+from quada.doctor.link.endpoints import designated_of
 from quada.doctor.link.facts import Encrypted, Lease, Offered, Prefix, Router
 from quada.doctor.link.messages import Heard, compose_request, parse_advert, parse_dhcpv6
+from quada.doctor.observation import Exchange
 from quada.wire.faults import DataFault
 
 NAME = b"\x03dot\x07example\x03org\x00"
@@ -334,3 +336,36 @@ def test_routers_that_disagree_and_resolvers_beyond_three():
 )  # fmt: skip
 def test_encrypted_resolvers_need_a_name(offer, verdict):
     assert "dnr" in codes(Link("x", routers=[Router("fe80::1", encrypted=[offer])]), verdict)
+
+
+def answered(transport: str, silence: str = "") -> Exchange:
+    return Exchange(
+        ".", "x", "2001:db8::53", transport, "designated", ".", "SOA", 9.0, "" if silence else "00",
+        silence, 853, "dot.example.org",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "expected"),
+    [
+        ([], set()),
+        ([answered("dot")], {("encrypted-ipv6", "PASS")}),
+        ([answered("dot", "timeout")], {("encrypted-dead", "FAIL")}),
+        ([answered("dot", "tls")], {("encrypted-certificate", "FAIL")}),
+    ],
+    ids=["not-asked", "answers", "silent", "another-name"],
+)
+def test_encrypted_resolvers_that_a_link_tells_of_must_answer_by_their_name(exchanges, expected):
+    offer = Encrypted("dot.example.org.", ("2001:db8::53",), 1, b"\x00\x01\x00\x04\x03dot")
+    link = Link("x", routers=[Router("fe80::1", encrypted=[offer, offer])], exchanges=exchanges)
+    assert [(one.target, one.transport, one.port) for one in designated_of(link)] == [
+        ("dot.example.org.", "dot", 853)
+    ]
+    found = {(one.code, str(one.verdict)) for one in judge_link(link)}
+    assert {one for one in found if one[0].startswith("encrypted")} == expected
+
+
+@pytest.mark.parametrize("params", [b"\x00", b"\x00\x01\x00\x09\x03dot", b"\xff" * 40, b""])
+def test_parameters_that_cannot_be_read_lead_to_no_question(params):
+    offer = Encrypted("dot.example.org.", ("2001:db8::53",), 1, params)
+    assert designated_of(Link("x", routers=[Router("fe80::1", encrypted=[offer])])) == []

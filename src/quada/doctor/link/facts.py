@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from quada.doctor.observation import Exchange
 
 
 class Prefix(NamedTuple):
@@ -90,7 +93,7 @@ class Link:
     What was not looked for must not be missed: `sees_routers`, and whether DHCPv6 was asked for
     settings (`asked_settings`) and for an address (`asked_address`). `pref64_found` holds what
     RFC 7050 finds at resolvers, None where none was asked; `probes` says how each resolver
-    answered, by its address.
+    answered, by its address, and `exchanges` how encrypted ones did.
     """
 
     place: str
@@ -101,6 +104,7 @@ class Link:
     leases: list[Lease] = field(default_factory=list)
     probes: dict[str, str] = field(default_factory=dict)
     pref64_found: list[str] | None = None
+    exchanges: list[Exchange] = field(default_factory=list)
 
     @property
     def settings(self) -> list[Lease]:

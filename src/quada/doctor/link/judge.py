@@ -6,7 +6,9 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from quada.doctor.findings import Finding, Verdict, sort_findings
+from quada.doctor.judge_encrypted import judge_designated
 from quada.doctor.link.classes import matrix
+from quada.doctor.link.endpoints import designated_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,3 +243,6 @@ def _encrypted(link: Link) -> Iterator[Finding]:
             )
         else:
             yield Finding("dnr", Verdict.PASS, place, f"{one.name} {' '.join(one.addresses)}")
+    for endpoint in designated_of(link) if link.exchanges else ():
+        # Whoever heard the link has IPv6; what DNR names in IPv4 no router and no DHCPv6 tells.
+        yield from judge_designated(endpoint, link.exchanges, {6})
