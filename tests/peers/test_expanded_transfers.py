@@ -16,6 +16,7 @@ import dns.zone
 import pytest
 
 from quada.server.control import command
+from secondaries import SECONDARIES, running
 
 pytestmark = pytest.mark.peers
 
@@ -70,54 +71,6 @@ def resolver() -> Iterator[Resolver]:
     made = Resolver()
     yield made
     made.close()
-
-
-def named_secondary(place: Path, port: int, primary: int) -> list[str]:
-    (place / "named.conf").write_text(
-        f'options {{ directory "{place}"; listen-on {{ none; }}; recursion no;'
-        f" listen-on-v6 port {port} {{ ::1; }}; notify no; allow-transfer {{ any; }};"
-        f' pid-file "{place}/pid"; session-keyfile "{place}/sk"; }};\ncontrols {{ }};\n'
-        f'zone example.com {{ type secondary; file "copy"; allow-notify {{ ::1; }};'
-        f" primaries {{ ::1 port {primary}; }}; }};\n"
-    )
-    return ["named", "-g", "-n", "1", "-c", str(place / "named.conf")]
-
-
-def knot_secondary(place: Path, port: int, primary: int) -> list[str]:
-    (place / "knot.conf").write_text(
-        f"server:\n  listen: ::1@{port}\n  rundir: {place}\ndatabase:\n  storage: {place}\n"
-        f"remote:\n  - id: quada\n    address: ::1@{primary}\n"
-        "acl:\n  - id: notify\n    address: ::1\n    action: [notify, transfer]\n"
-        f"zone:\n  - domain: example.com\n    storage: {place}\n    master: quada\n"
-        "    acl: notify\n"
-    )
-    return ["knotd", "-c", str(place / "knot.conf")]
-
-
-def nsd_secondary(place: Path, port: int, primary: int) -> list[str]:
-    (place / "nsd.conf").write_text(
-        f'server:\n  ip-address: ::1@{port}\n  server-count: 1\n  username: ""\n  do-ip4: no\n'
-        f'  pidfile: "{place}/pid"\n  database: ""\n  zonelistfile: "{place}/list"\n'
-        f'  xfrdfile: "{place}/xfrd"\n  xfrdir: "{place}"\n  zonesdir: "{place}"\n'
-        "remote-control:\n  control-enable: no\n"
-        f"zone:\n  name: example.com\n  zonefile: copy\n  request-xfr: ::1@{primary} NOKEY\n"
-        "  allow-notify: ::1 NOKEY\n  provide-xfr: ::1 NOKEY\n"
-    )
-    return ["nsd", "-d", "-c", str(place / "nsd.conf")]
-
-
-SECONDARIES = [named_secondary, knot_secondary, nsd_secondary]
-
-
-@contextlib.contextmanager
-def running(command: list[str], log: Path) -> Iterator[None]:
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def ask(port: int, qname: str, rdtype: str) -> dns.message.Message:

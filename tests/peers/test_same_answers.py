@@ -8,7 +8,6 @@ which docs/deviations.md speaks of, or the test fails.
 import contextlib
 import random
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import dns.flags
@@ -17,6 +16,8 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 import pytest
+
+from secondaries import running
 
 pytestmark = pytest.mark.peers
 
@@ -109,17 +110,6 @@ def sign(path: Path, *options: str) -> Path:
         check=True,
     )
     return signed
-
-
-@contextlib.contextmanager
-def running(command: list[str], log: Path) -> Iterator[None]:
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def named(place: Path, zone: Path, port: int) -> list[str]:

@@ -1,12 +1,9 @@
 """Transfers, NOTIFY, updates and TSIG, both ways, with real servers and clients."""
 
 import base64
-import contextlib
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import dns.message
 import dns.query
@@ -19,6 +16,7 @@ import quada.wire.names as names
 from quada.store.journal import Author
 from quada.store.zones import ZoneStore
 from quada.zones import Change, Record, read_zone
+from secondaries import SECONDARIES, Tsig, running
 
 pytestmark = pytest.mark.peers
 
@@ -27,23 +25,13 @@ SECRET = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 KEYRING = dns.tsigkeyring.from_text({"transfer": ("hmac-sha256", SECRET)})
 ZONE = '$TTL 300\n@ SOA ns1 host 1 3600 600 86400 60\n@ NS ns1\n@ NS ns2\nns1 AAAA 2001:db8::1\nns2 AAAA 2001:db8::2\n*.w TXT "x"\n'
 ZONE += "".join(f"host{number} AAAA 2001:db8::{number:x}\n" for number in range(2000))
+KEY = Tsig("transfer", SECRET)
 KEY_TABLE = f'[[key]]\nname = "transfer"\nalgorithm = "hmac-sha256"\nsecret = "{SECRET}"\n'
 
 
 def add(store: ZoneStore, label: str) -> int:
     record = Record(names.from_text(label, ORIGIN), 28, 300, bytes(16))
     return store.apply(ORIGIN, Change((), (record,)), Author("test"), int(time.time())).zone.serial
-
-
-@contextlib.contextmanager
-def running(*command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def soa_serial(port: int) -> int:
@@ -77,48 +65,12 @@ def primary(serve, tmp_path, free_port):
     return served, store, port
 
 
-def named_secondary(place: Path, port: int, primary: int) -> list[str]:
-    (place / "named.conf").write_text(
-        f'options {{ directory "{place}"; listen-on {{ none; }}; recursion no;'
-        f" listen-on-v6 port {port} {{ ::1; }}; notify no; allow-transfer {{ any; }};"
-        f' pid-file "{place}/pid"; session-keyfile "{place}/sk"; }};\ncontrols {{ }};\n'
-        f'key transfer {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n'
-        f'zone example.com {{ type secondary; file "copy"; allow-notify {{ ::1; }};'
-        f" primaries {{ ::1 port {primary} key transfer; }}; }};\n"
-    )
-    return ["named", "-g", "-n", "1", "-c", str(place / "named.conf")]
-
-
-def knot_secondary(place: Path, port: int, primary: int) -> list[str]:
-    (place / "knot.conf").write_text(
-        f"server:\n  listen: ::1@{port}\n  rundir: {place}\ndatabase:\n  storage: {place}\n"
-        f"key:\n  - id: transfer\n    algorithm: hmac-sha256\n    secret: {SECRET}\n"
-        f"remote:\n  - id: quada\n    address: ::1@{primary}\n    key: transfer\n"
-        "acl:\n  - id: notify\n    address: ::1\n    action: [notify, transfer]\n"
-        f"zone:\n  - domain: example.com\n    storage: {place}\n    master: quada\n    acl: notify\n"
-    )
-    return ["knotd", "-c", str(place / "knot.conf")]
-
-
-def nsd_secondary(place: Path, port: int, primary: int) -> list[str]:
-    (place / "nsd.conf").write_text(
-        f'server:\n  ip-address: ::1@{port}\n  server-count: 1\n  username: ""\n  do-ip4: no\n'
-        f'  pidfile: "{place}/pid"\n  database: ""\n  zonelistfile: "{place}/list"\n'
-        f'  xfrdfile: "{place}/xfrd"\n  xfrdir: "{place}"\n  zonesdir: "{place}"\n'
-        "remote-control:\n  control-enable: no\n"
-        f'key:\n  name: transfer\n  algorithm: hmac-sha256\n  secret: "{SECRET}"\n'
-        f"zone:\n  name: example.com\n  zonefile: copy\n  request-xfr: ::1@{primary} transfer\n"
-        "  allow-notify: ::1 NOKEY\n  provide-xfr: ::1 NOKEY\n"
-    )
-    return ["nsd", "-d", "-c", str(place / "nsd.conf")]
-
-
-@pytest.mark.parametrize("make", [named_secondary, knot_secondary, nsd_secondary])
+@pytest.mark.parametrize("make", SECONDARIES)
 def test_real_secondaries_follow_us_by_notify_and_ixfr(primary, tmp_path, until, make) -> None:
     served, store, port = primary
     place = tmp_path / "secondary"
     place.mkdir(mode=0o777)
-    with running(*make(place, port, served.port), log=tmp_path / "log"):
+    with running(make(place, port, served.port, KEY), tmp_path / "log"):
         until(lambda: soa_serial(port) == 1, within_s=30, what="first transfer")
         serial = add(store, "new")
         until(lambda: soa_serial(port) == serial, within_s=30, what="transfer after NOTIFY")
@@ -250,7 +202,7 @@ def test_we_follow_a_real_primary(serve, tmp_path, free_port, until, peer) -> No
         f'[[zone]]\nname = "example.com"\nrole = "secondary"\nkey = "transfer"\n'
         f'primaries = ["[::1]:{theirs}"]\n'
     )
-    with running(*command, log=tmp_path / "log") as primary_process:
+    with running(command, tmp_path / "log") as primary_process:
         until(lambda: soa_serial(theirs) == 1, within_s=20)
         served = serve("--config", str(config), listen="")
         until(lambda: soa_serial(ours) == 1, within_s=20, what="first transfer")
