@@ -35,6 +35,8 @@ build_clients() {
     build otel-collector go build -C "$(dirname "$0")/otel" -o "$built/otel-collector" .
     # A DoQ server that is not ours.
     build coredns go install github.com/coredns/coredns@v1.11.3
+    # What bench/logs.py measures beside our reading of dnstap.
+    build dnstap go install github.com/dnstap/golang-dnstap/dnstap@v0.4.0
 }
 certbot_with_plugins() {
     python3 -m venv "$built/../certbot" &&
