@@ -38,6 +38,8 @@ _COMPILED: Final = (
     "telemetry/event",
     "telemetry/fallback",
     "telemetry/ingest/*",
+    "telemetry/rollup",
+    "telemetry/signals/*",
     "transport/chance",
     "transport/datagrams",
     "transport/udp",

@@ -7,6 +7,7 @@ and prints the memory that was added, the time an event takes, and the longest j
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import resource
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import quada.wire.codes as codes
 from bench.traffic import START_S
+from quada.server.collector import GC_THRESHOLDS
 from quada.telemetry.event import Event, Provenance, Role
 from quada.telemetry.signals import Watch
 from quada.wire.ask import Transport
@@ -39,7 +41,8 @@ def crowd(minute: int, per_second: int) -> Iterator[Event]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print, as the collector has it set up."""
+    gc.set_threshold(*GC_THRESHOLDS)
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--per-second", type=int, default=2_000)
     options.add_argument("--minutes", type=int, default=15)

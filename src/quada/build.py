@@ -18,7 +18,9 @@ def build() -> str:
 def stale(here: Path = _HERE) -> list[str]:
     """Name the modules whose source is newer than what was compiled of it, and is run."""
     found = []
-    for compiled in here.glob(f"*/*{_SUFFIX}"):
+    for compiled in here.rglob(f"*{_SUFFIX}"):
+        if compiled.parent == here:
+            continue  # what they share, which is of no one source
         module = compiled.name.removesuffix(_SUFFIX)
         if compiled.stat().st_mtime < compiled.with_name(f"{module}.py").stat().st_mtime:
             found.append(f"{compiled.parent.name}.{module}")

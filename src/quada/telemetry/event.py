@@ -201,6 +201,12 @@ class Event:
         return event_of, ({one.name: getattr(self, one.name) for one in fields(self)},)
 
     @property
+    def blamed(self) -> Cause | None:
+        """The cause, where there is one: None also for `Cause.NONE`."""
+        # By name: compiled, whatever is not None would be true.
+        return None if self.cause is Cause.NONE else self.cause
+
+    @property
     def family(self) -> int | None:
         """6 or 4, from the client's address; None where that is unknown."""
         return None if self.client is None else 6 if ":" in self.client else 4
@@ -229,7 +235,7 @@ class Event:
             "ede": self.ede,
             "validation": _maybe(self.validation, lambda v: Validation(v).name.lower()),
             "provenance": _maybe(self.provenance, provenance_names),
-            "cause": self.cause.name.lower() if self.cause else None,
+            "cause": self.blamed.name.lower() if self.blamed is not None else None,
             "zone": self.zone,
             "duration_us": self.duration_us,
             "response_octets": self.response_octets,

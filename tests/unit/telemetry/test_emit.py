@@ -109,3 +109,10 @@ def test_attributes_have_the_names_of_the_semantic_conventions() -> None:
     keys = {one["key"] for one in resource["scopeLogs"][0]["logRecords"][0]["attributes"]}
     assert "server.address" in keys
     assert "client.address" not in keys
+
+
+def test_an_event_whose_cause_is_none_says_none_compiled_or_not() -> None:
+    event = Event(at_ns=1, rcode=0, cause=Cause.NONE)
+    assert event.blamed is None
+    assert "cause" not in event.to_json()
+    assert Event(at_ns=1, cause=Cause.LIMIT).to_json()["cause"] == "limit"

@@ -181,7 +181,7 @@ class UnboundParser(Parser):
 _PAIR: Final = re.compile(r'([A-Za-z-]+)="((?:[^"\\]|\\.)*)"')
 _QUOTED: Final = re.compile(r"\\(.)")
 _ANSWERS: Final = ('Answer"', 'Question answered from packet cache"')
-_PARTS_MAX: Final = 128  # our choice: a line of 4.8 has 37, so that no other is remembered
+_PARTS_MAX: Final = 128  # our choice: a line of 4.8 has 49; longer ones are not remembered
 
 
 class PdnsRecursorParser(Parser):

@@ -69,12 +69,13 @@ class Masking:
     def feed(self, event: Event, at: int) -> None:
         """Count an answer to AAAA."""
         name, client = event.qname, event.client
+        provenance = int(event.provenance or 0)
         if (
             event.qtype != codes.AAAA or event.kind is not Kind.QUERY or event.rcode
-            or not event.provenance or name is None or client is None
+            or not provenance or name is None or client is None
         ):  # fmt: skip
             return
-        if not event.provenance & Provenance.DNS64:
+        if not provenance & Provenance.DNS64:
             if event.is_nodata:
                 self._native.pop(name, None)  # said, not failed: it has none any more
             else:
@@ -87,8 +88,8 @@ class Masking:
         if minute is None:
             minute = self._minutes[at] = _Minute()
             forget(self._minutes, at - KEPT)
-        is_masked = event.cause or name in self._native
-        minute.add((client, name), (event.cause or Cause.UNKNOWN) if is_masked else None)
+        is_masked = event.blamed is not None or name in self._native
+        minute.add((client, name), (event.blamed or Cause.UNKNOWN) if is_masked else None)
 
     def judge(self, at: int) -> list[Signal]:
         """Judge the minute that is over."""

@@ -121,7 +121,7 @@ class Minute:
                 self._shrink(zone)
         if event.rcode == codes.SERVFAIL:
             zone.failed[attempt] = client
-            zone.causes[event.cause or Cause.UNKNOWN] += 1
+            zone.causes[event.blamed or Cause.UNKNOWN] += 1
             if len(zone.evidence) < _EVIDENCE_MAX:
                 zone.evidence.append(f"{client} {name} {event.detail}".strip())
 
