@@ -15,7 +15,7 @@ import quada.wire.codes as codes
 from quada.telemetry.signals.cluster import net_of
 from quada.telemetry.signals.opening import CLOSE_AFTER
 from quada.telemetry.signals.signal import Signal, State, closed
-from quada.telemetry.signals.statistic import alarm_at, surprise
+from quada.telemetry.signals.statistic import alarm_at, fitting, surprise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,7 +62,7 @@ class _Pairs:
                 bad_minutes > 1
                 and tries >= _PAIR_TRIES_MIN
                 and (tries - alone) / tries < (1 - usual) * math.exp(-_PAIR_DROP_MIN)
-                and surprise(alone, tries, usual) > alarm_at() * spread
+                and surprise(alone, tries, usual) > (alarm_at() + fitting(tries)) * spread
             ):
                 return 1 - alone / tries, 1 - usual
         return None

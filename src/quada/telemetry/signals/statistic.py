@@ -60,6 +60,15 @@ def alarm_at(scopes: int = 1) -> float:
     return math.log(_VAIN_MIN * max(1, scopes))
 
 
+def fitting(tries: int) -> float:
+    """Give what a surprise gains at most because its share is fitted to what is seen.
+
+    That much above `alarm_at` the bound holds for it too: a mixture over all shares is a likelihood
+    ratio, and of so many tries no smaller than the fitted one by more (Krichevsky and Trofimov).
+    """
+    return 0.5 * math.log(tries) + math.log(2)
+
+
 def wilson(good: int, count: int) -> tuple[float, float]:
     """Give the 95% interval of a share (Wilson)."""
     z = 1.96
