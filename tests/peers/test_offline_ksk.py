@@ -84,6 +84,13 @@ def test_what_the_other_machine_signed_is_served(tmp_path: Path, make_zone, algo
     assert key.rpartition("+")[2].lstrip("0") in told
     quada("skr", "import", "example", "signed", "--state-dir", "var")
     serve_and_verify(here, make_zone)
+    # Taking it back to unsigned is for the key's holder to agree to.
+    quada("disable", "example", "--state-dir", "var")
+    quada("skr", "request", "example", "-o", str(away / "ask"), "--state-dir", "var")
+    with pytest.raises(AssertionError, match="--removal"):
+        quada("skr", "sign", "ask", "--key", key, "-o", "end", cwd=away)
+    quada("skr", "sign", "ask", "--key", key, "--removal", "-o", str(here / "end"), cwd=away)
+    quada("skr", "import", "example", "end", "--state-dir", "var")
 
 
 @pytest.mark.parametrize("algorithm", ["13", "15"])

@@ -130,6 +130,9 @@ def sign(
         Path | None,
         typer.Option(help="Public file of the other KSK, while one replaces another."),
     ] = None,
+    may_remove: Annotated[
+        bool, typer.Option("--removal", help="Sign that the parent is to remove its DS, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Sign a request: on the machine that has the KSK, in files or in a PKCS#11 token."""
@@ -140,11 +143,12 @@ def sign(
         asked = read_request(_read(file), str(file))
         other = None if beside is None else read_public_key(beside, asked.zone)
         if key is not None:
-            made = sign_request(asked, read_key(key, asked.zone), beside=other)
+            known = read_key(key, asked.zone)
+            made = sign_request(asked, known, beside=other, may_remove=may_remove)
         else:
             held, name = _token(module, token, pin_file), label or names.to_text(asked.zone)
             ksk = Key(asked.zone, KeyRole.KSK, held.dnskey(name))
-            made = sign_request(asked, ksk, held.signer(name), beside=other)
+            made = sign_request(asked, ksk, held.signer(name), beside=other, may_remove=may_remove)
             held.close()
         _write(output, write_response(asked.zone, made))
         _tell(asked, as_json=as_json)

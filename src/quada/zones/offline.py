@@ -15,6 +15,7 @@ import quada.wire.names as names
 import quada.zones.signature as signature
 from quada.wire.faults import DataFault
 from quada.wire.records import RRset
+from quada.zones.bootstrap import CDNSKEY_DELETE, CDS_DELETE
 from quada.zones.keys import KeyRole
 from quada.zones.sign import rrsig
 from quada.zones.signing import DAY_S, SigningKey, Task
@@ -30,6 +31,7 @@ _FORM: Final = 1
 _FILE_OCTETS: Final = 16 << 20  # our choice: ten years of weekly signatures are a tenth of it
 _SIGNATURES_MAX: Final = 20_000
 _MARGIN_S: Final = 30 * DAY_S  # our choice: how far a rollover may come early or late
+_REMOVAL: Final = {codes.CDS: CDS_DELETE, codes.CDNSKEY: CDNSKEY_DELETE}
 SLACK_S: Final = DAY_S  # our choice: a signature overlaps the next by this more than it must
 
 
@@ -78,7 +80,8 @@ def compose_request(
 ) -> Request:
     """Compose a request: every DNSKEY RRset of the ZSKs in their order, CDS and CDNSKEY.
 
-    While a KSK replaces another, that is with either of them and with both. Takes the DNSKEYs of
+    While a KSK replaces another, that is with either of them and with both; of a zone that is taken
+    back to unsigned, the removal of DS besides (RFC 8078 4). Takes the DNSKEYs of
     the ZSKs to come, in order, and the time to cover. Raises: DataFault where the zone has no KSK.
     """
     ksks = _ksk_sets(state)
@@ -111,6 +114,8 @@ def compose_request(
         cds = tuple(sorted(one for one in ds if one is not None))
         asked.append(Asked(RRset(codes.CDS, ttl, cds), whole))
         asked.append(Asked(RRset(codes.CDNSKEY, ttl, tuple(sorted(set_))), whole))
+    if not state.is_signed:
+        asked += [Asked(RRset(rdtype, ttl, (rdata,)), whole) for rdtype, rdata in _REMOVAL.items()]
     return Request(zone, tuple(dict.fromkeys(asked)))
 
 
@@ -139,11 +144,13 @@ def sign_request(
     key: Key,
     sign: Callable[[bytes], bytes] | None = None,
     beside: bytes | None = None,
+    *,
+    may_remove: bool = False,
 ) -> list[Presigned]:
     """Sign a request with a KSK. Raises: DataFault where it is not about that key.
 
     Takes the function that signs, where the private half is in a token, and the DNSKEY of the other
-    KSK while one replaces another.
+    KSK while one replaces another; and whether the parent may be asked to remove its DS.
 
     A DNSKEY RRset without the key, or CDS of any but these, is never signed: who can write requests
     must not be able to change the parent's DS. RFC: 7344 4.1, for which the old KSK must sign the
@@ -156,7 +163,13 @@ def sign_request(
     allowed = [key.dnskey] if beside is None else [key.dnskey, beside]
     out = []
     for rrset, windows in request.asked:
-        if not _may_sign(request.zone, rrset, key.dnskey, allowed):
+        if rrset.rdatas == (_REMOVAL.get(rrset.rdtype),):
+            if not may_remove:
+                raise DataFault(
+                    "the parent is to be asked to remove DS", place=place,
+                    remedy="sign it with --removal, if the zone is to be unsigned",
+                )  # fmt: skip
+        elif not _may_sign(request.zone, rrset, key.dnskey, allowed):
             if beside is not None and rrset.rdtype == codes.DNSKEY and beside in rrset.rdatas:
                 continue  # the other one's to sign
             raise DataFault(f"an RRset to sign is without key {key.tag}", place=place)

@@ -8,7 +8,7 @@ import quada.api.offline as offline
 import quada.wire.codes as codes
 import quada.wire.names as names
 import quada.zones.gate as gate
-from quada.api.signing import Wanted, roll, turn_back
+from quada.api.signing import Wanted, disable, roll, turn_back
 from quada.server.signing import SigningDesk
 from quada.store.keys import KeyStore
 from quada.wire.faults import DataFault
@@ -281,3 +281,43 @@ def test_a_change_of_algorithm_that_is_turned_round_stays_so(store, ksk, make_zo
     state = store.load(ORIGIN).state
     assert {ring.role for ring in state.rings if ring.is_staying} == {KeyRole.KSK, KeyRole.ZSK}
     assert len(state.rings) == 2
+
+
+def test_a_zone_is_taken_back_to_unsigned_once_its_ksk_has_signed_the_removal(
+    store, ksk, make_zone
+) -> None:
+    sign_ahead(store, ksk, NOW_S, 60)
+    desk, now_s = SigningDesk(store), NOW_S
+    version, parent = desk.publish(make_zone(TEXT, "example."), NOW_S), frozenset()
+
+    def live(days: float) -> None:
+        nonlocal version, now_s, parent
+        for _ in range(int(days * 8)):
+            now_s += DAY_S // 8
+            for made in desk.tick(now_s, float(now_s)):
+                version = made.version
+            assert desk.refused == {}
+            cds = version.rrset(ORIGIN, codes.CDS)
+            if cds is not None:
+                parent = frozenset(cds.rdatas) - {b"\0" * 5}
+                seen = [Sighting("ns", family, parent) for family in (6, 4)]
+                assert desk.see_parent(ORIGIN, seen, now_s) == ""
+
+    live(4)
+    assert parent == {ksk.ds()}
+    store.save(disable(store.load(ORIGIN)))
+    live(2)
+    assert parent == {ksk.ds()}
+    assert any("has not signed the CDS" in one["waits_for"] for one in desk.status()[0]["held"])
+    signed, asked = offline.request_signatures(store.load(ORIGIN), now_s, 30)
+    store.save(signed)
+    asked = read_request(write_request(asked), "request")
+    with pytest.raises(DataFault, match="to remove DS"):
+        sign_request(asked, ksk)
+    made = sign_request(asked, ksk, may_remove=True)
+    store.save(offline.import_signatures(store.load(ORIGIN), made, now_s))
+    live(1)
+    assert parent == frozenset()
+    live(10)
+    assert version.rrset(ORIGIN, codes.DNSKEY) is None
+    assert store.load(ORIGIN) is None
