@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from quada.telemetry.event import FLAG_STREAM, Cause, Event, Kind, Provenance, Role
 from quada.telemetry.signals import Signal, State, Watch
 from quada.telemetry.signals.cluster import UNSURE, _key, _text, site_of
-from quada.telemetry.signals.minute import Minute
+from quada.telemetry.signals.failures import _fails_at_site, _Pair
+from quada.telemetry.signals.minute import Minute, ZoneMinute
 from quada.telemetry.signals.share import _Pairs
-from quada.telemetry.signals.statistic import above_usual, fitting, surprise
+from quada.telemetry.signals.statistic import above_usual, alarm_at, fitting, surprise
 from quada.wire.ask import Transport
 
 START_S = 1_795_200_000
@@ -550,3 +551,16 @@ def test_what_fitting_gains_is_no_less_than_any_surprise_over_a_mixture(n, usual
     )
     here = bad * math.log(usual) + (n - bad) * math.log(1 - usual)
     assert surprise(bad, n, usual) - fitting(n) <= mixture - here + 1e-9
+
+
+@pytest.mark.parametrize(("a_failed", "is_sites"), [(0, True), (3, False)])
+def test_what_fails_over_both_types_is_no_fault_of_a_sites_aaaa(
+    a_failed: int, is_sites: bool
+) -> None:
+    # As seen at one site of generated days in which a zone was dead over both families.
+    pair = _Pair(ZoneMinute(), ZoneMinute())
+    for part, failed, tries in ((pair.six, 8, 13), (pair.four, a_failed, 14)):
+        attempts = [(f"2001:db8:4:{n:x}::9", f"h{n}.example.org.") for n in range(tries)]
+        part.attempts.update(attempts)
+        part.failed.update({one: one[0] for one in attempts[:failed]})
+    assert _fails_at_site(pair, 100, 8, 0.005, alarm_at(12)) is is_sites

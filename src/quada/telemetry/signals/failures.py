@@ -348,6 +348,7 @@ def _fails_at_site(pair: _Pair, others: int, others_bad: int, usual: float, alar
     return (
         surprise(bad, tries, usual) > alarm
         and fisher(bad, tries, len(four.failed), len(four.attempts)) < _SITE_P_MAX
+        and _is_six_alone(pair)  # a zone that is dead over both families fails at sites, too
         and fisher(bad, tries, others_bad, others) < _ELSEWHERE_P_MAX
     )
 
