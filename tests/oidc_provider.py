@@ -28,6 +28,7 @@ class Provider(ThreadingHTTPServer):
         self.back = ""
         self.people: dict[str, dict[str, Any]] = {}
         self.wrong: dict[str, Any] = {}
+        self.leaves_at: Any = f"{self.issuer}/logout?realm=staff"
         self.codes: dict[str, dict[str, str]] = {}
         self.key = self.signs_with = KEY
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -56,6 +57,7 @@ class _Pages(BaseHTTPRequestHandler):
             self.give({
                 "issuer": issuer, "authorization_endpoint": f"{issuer}/authorize",
                 "token_endpoint": f"{issuer}/token", "jwks_uri": f"{issuer}/keys",
+                "end_session_endpoint": self.server.leaves_at,
                 "response_types_supported": ["code"], "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],
             })  # fmt: skip
@@ -78,6 +80,13 @@ class _Pages(BaseHTTPRequestHandler):
             )
             form = f'<title>Provider</title><form method="post" action="/authorize">{kept}<label>Who <input name="user"></label><button>It is me</button></form>'
             self.give(form)
+        elif parts.path == "/logout":
+            good = asked.get("realm") == "staff" and asked.get("client_id") == CLIENT
+            place = asked.get("post_logout_redirect_uri", "")
+            if not good or place != self.server.back.removesuffix("/oidc/back"):
+                self.give({"error": "invalid_request"}, 400)
+                return
+            self.give(f'<title>Provider</title><a href="{html.escape(place)}">You are out</a>')
         else:
             self.give({"error": "not_found"}, 404)
 

@@ -1,5 +1,6 @@
 """Logins by OpenID Connect, against a provider that runs: whose word is taken, and whose is not."""
 
+import html
 import re
 import time
 from collections.abc import Iterator
@@ -146,6 +147,37 @@ def test_a_provider_that_is_away_is_said_and_passwords_still_work(world: World) 
     assert "does not answer" in answer.text
     form = {"name": "admin", "password": "a good long password"}
     assert browser.post(f"{world.url}/login", data=form).headers["location"] == "/"
+
+
+def log_out(world: World, browser: httpx.Client) -> httpx.Response:
+    csrf = re.search(r'name="csrf" value="([^"]+)"', browser.get(f"{world.url}/").text)
+    assert csrf
+    return browser.post(f"{world.url}/logout", data={"csrf": csrf[1]})
+
+
+def test_logging_out_ends_the_session_at_the_provider_too(world: World) -> None:
+    browser = world.browser()
+    world.come("alice", browser)
+    left = log_out(world, browser)
+    found = re.search(r'content="0; url=([^"]+)"', left.text)
+    assert found
+    assert "You are out" in browser.get(html.unescape(found[1])).text
+    assert browser.get(f"{world.url}/").headers["location"] == "/login"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [None, 7, "javascript:alert(1)", "http://[::1"],
+    ids=["none", "number", "script", "no-url"],
+)
+def test_a_provider_without_a_good_place_to_log_out_ends_the_session_here(
+    world: World, place: object
+) -> None:
+    world.provider.leaves_at = place
+    browser = world.browser()
+    world.come("alice", browser)
+    assert log_out(world, browser).headers["location"] == "/login"
+    assert browser.get(f"{world.url}/").headers["location"] == "/login"
 
 
 class Direct:

@@ -432,6 +432,9 @@ def test_somebody_comes_in_by_a_provider_of_another_site(browser: Browser, serve
     shown.goto(f"{web.url}/people")
     shown.get_by_text("login by OpenID Connect").first.wait_for()
     assert shown.get_by_label("New password").count() == 0
+    shown.get_by_role("button", name="Log out").click()
+    shown.get_by_role("link", name="You are out").click()
+    shown.wait_for_url(f"{web.url}/login")
     context.close()
     provider.shutdown()
     provider.server_close()

@@ -61,7 +61,19 @@ def add_login(
         login: Annotated[Login, Depends(sessions.posted)],
         cookie: Annotated[str, Cookie(alias=COOKIE)] = "",
     ) -> Response:
-        return sessions.leave(cookie)
+        left = sessions.leave(cookie)
+        if provider is None or not login.is_vouched:
+            return left
+        try:
+            url = provider.leaving(sessions.now())
+        except Fault:  # the session here has ended all the same
+            return left
+        if not url:
+            return left
+        # Not a redirect: our policy lets forms lead nowhere else.
+        page = pages.show("left.html", url=url, provider=provider.title)
+        page.headers["set-cookie"] = left.headers["set-cookie"]
+        return page
 
     if provider is not None:
         _add_provider(router, pages, sessions, provider, shown)

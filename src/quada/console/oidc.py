@@ -68,6 +68,7 @@ class Provider:
 
     def __init__(self, settings: OidcSection, url: str) -> None:
         self._settings = settings
+        self._url = url
         self._back = f"{url}/login/oidc/back"
         self._grants = [grant.rpartition("=")[::2] for grant in settings.grant]
         self._begun: dict[str, Begun] = {}
@@ -122,6 +123,29 @@ class Provider:
         if claims.get("nonce") != begun.nonce:
             raise Refused("the ID token is not for this login")
         return self._person(claims)
+
+    def leaving(self, now_s: int) -> str:
+        """Give where to send a browser to end its session at the provider too; empty if nowhere.
+
+        No ID token is kept to hint with, so a provider may ask whether it is meant.
+        Raises: ReachFault, Refused. RFC: OpenID Connect RP-Initiated Logout 1.0 2.
+        """
+        about, _ = self._about(now_s)
+        place = about.get("end_session_endpoint")
+        if not isinstance(place, str):
+            return ""
+        asked = {
+            "client_id": self._settings.client_id,
+            "post_logout_redirect_uri": f"{self._url}/login",
+        }
+        try:
+            scheme = urlsplit(place).scheme
+            url = str(httpx.URL(place).copy_merge_params(asked))
+        except (httpx.InvalidURL, ValueError) as error:
+            raise Refused(f"{place[:200]} is no URL") from error
+        if scheme not in {"https", urlsplit(self._settings.issuer).scheme}:
+            raise Refused(f"{place[:200]} is not HTTPS")
+        return url
 
     def _claims(self, token: str, keys: KeySet, now_s: int) -> dict[str, Any]:
         """Check an ID token (OpenID Connect Core 3.1.3.7) and give what it claims."""

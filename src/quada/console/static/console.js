@@ -64,7 +64,7 @@ if (table) {
   const fill = (row, event) => {
     const outcome = event.nodata ? "NODATA" : event.rcode || "no answer";
     const why = (event.provenance || []).join("+") + (event.ede === undefined ? "" : " ede=" + event.ede);
-    const words = [event.time.slice(11, 23), event.role, event.client, (event.transport || "").toUpperCase(), event.qname, event.qtype, outcome, why];
+    const words = [event.time.slice(11, 23), event.role, event.client, (event.transport || "").toUpperCase(), event.qtype, outcome, event.qname, why];
     for (const word of words) {
       const cell = document.createElement("td");
       cell.textContent = word || "";
