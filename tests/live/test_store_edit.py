@@ -42,6 +42,9 @@ def test_a_record_lives_from_command_line_to_wire(serve, state_dir, until) -> No
     )
     shown = quada("record", "set", "example.com", "www", "AAAA", "2001:db8::3", "--dry-run", *at)
     assert "+ www" in shown
+    again = quada("record", "add", "example.com", "www", "AAAA", "2001:db8::1", *at)
+    assert "nothing changes" in again
+    assert "www        IN AAAA  2001:db8::1" in quada("zone", "export", "example.com", *at)
     quada("record", "remove", "example.com", "www", "AAAA", "2001:db8::1", *at)
     until(lambda: texts(served.udp("www.example.com.", "AAAA")) == ["2001:db8::2"])
     number = quada("zone", "history", "example.com", *at).split()[0]
@@ -66,3 +69,13 @@ def test_an_edit_of_a_large_zone_is_soon_on_the_wire(serve, state_dir, until) ->
     store.apply(origin, Change((), (record,)), Author("test"), 2)
     until(lambda: texts(served.udp("new.example.com.", "AAAA")) == ["::"])
     print(f"on the wire after {(time.monotonic() - started) * 1000:.0f} ms")
+
+
+@pytest.mark.parametrize(
+    ("written", "remedy"),
+    [("2001:db8:10::1/50", "2001:db8:10::/50"), ("nonsense", "2001:db8:10::/48")],
+)
+def test_a_prefix_with_host_bits_is_refused_with_the_one_that_was_meant(
+    written: str, remedy: str
+) -> None:
+    assert f"write {remedy}" in quada("reverse", "plan", written, ok=2)

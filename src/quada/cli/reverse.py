@@ -44,7 +44,7 @@ def plan(
             try:
                 network = ip_network(text)
             except ValueError as error:
-                raise ConfigFault(str(error), remedy="write 2001:db8:10::/48") from error
+                raise ConfigFault(str(error), remedy=f"write {_meant(text)}") from error
             out[text] = [names.to_text(name) for name in zone_names(network)]
     if as_json:
         print_json(out)
@@ -148,3 +148,11 @@ def _report(found: list[Drift], *, as_json: bool) -> None:
         typer.echo(f"{row['kind']:<8} {row['address'] or row['owner']}: has {have}, wants {want}")
     if not rows:
         typer.echo("forward and reverse agree")
+
+
+def _meant(text: str) -> str:
+    """Give the prefix that what was written lies in, or an example."""
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        return "2001:db8:10::/48"

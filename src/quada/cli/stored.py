@@ -65,5 +65,7 @@ def say_change(change: Change, origin: bytes, *, as_json: bool) -> None:
     """Print a change for people, or as JSON."""
     if as_json:
         print_json(change_data(change))
-    else:
+    elif change.removed or change.added:
         print_change(change, origin)
+    else:
+        typer.echo("nothing changes: it is so already", err=True)

@@ -110,15 +110,22 @@ def show(name: Name, state_dir: StateDir = Path("var"), as_json: AsJson = False)
 @app.command("export")
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(help="File to write; replaced whole or not at all.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="File to write, replaced whole or not at all; else standard output."),
+    ] = None,
     portable: Annotated[
         bool, typer.Option("--portable", help="Only what other servers read too.")
     ] = False,
     state_dir: StateDir = Path("var"),
 ) -> None:
-    """Write a zone to a zone file."""
+    """Write a zone as zone text."""
     with faults_exit():
         _, zone = stored_zone(state_dir, zone_name(name))
+        if file is None:
+            for line in write_zone(zone, is_portable=portable):
+                typer.echo(line, nl=False)
+            return
         write_zone_file(file, zone, is_portable=portable)
 
 
