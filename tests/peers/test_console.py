@@ -254,6 +254,15 @@ def test_health_dashboard_server_and_access_pages_show_what_is(
     keep(page, "dashboard-hour")
     page.goto(f"{web.url}/servers")
     page.get_by_text("authority").first.wait_for()
+    page.get_by_text("No agent has called in.").wait_for()
+    page.get_by_role("link", name="Settings").click()
+    row = page.get_by_role("row").filter(has_text="authority.listen")
+    row.get_by_text("set", exact=True).first.wait_for()
+    page.get_by_role("link", name="All settings").click()
+    row = page.get_by_role("row").filter(has_text="resolver.families")
+    row.get_by_text("default", exact=True).wait_for()
+    page.goto(f"{web.url}/no-such-page")
+    page.get_by_text("there is no such page").wait_for()
     page.goto(f"{web.url}/people")
     page.get_by_label("Name").fill("ci")
     page.get_by_label("Scopes").fill("records:example.com")
@@ -478,7 +487,8 @@ def test_axe_finds_nothing_on_any_page_light_and_dark_wide_and_narrow(
     for path in (
         "/", "/?text=none", zone, f"{zone}?{edit[0]}", f"{zone}?text=none", f"{zone}/health",
         f"{zone}/doctor", f"{zone}/history", "/dashboard", "/dashboard?span=day", "/alerts", "/alerts?all=true", "/incident", run,
-        "/tail", "/explain", "/explain?name=www.example.com", "/servers", "/people", "/zones/none.example", "/login",
+        "/tail", "/explain", "/explain?name=www.example.com", "/servers", "/settings?all=true",
+        "/people", "/zones/none.example", "/no-such-page", "/login",
     ):  # fmt: skip
         page.goto(f"{web.url}{path}")
         look(path)

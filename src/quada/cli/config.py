@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from quada.cli.output import FOUND, faults_exit, print_json
 from quada.config.load import Known, known_settings, read_settings
+from quada.config.shown import shown_settings, without_secrets
 from quada.wire.faults import ConfigFault
 
 _ConfigFile = Annotated[Path, typer.Argument(help="TOML configuration.")]
@@ -101,27 +101,15 @@ def show(
 ) -> None:
     """Show the settings in effect, and which come from the file; secrets are left out."""
     with faults_exit(as_json=as_json):
-        text = _text(file) if file else ""
-        data = asdict(read_settings(text, str(file or "")))
-        defaults = asdict(read_settings(""))
-        for key in (*data["key"], *data["alert_receiver"]):
-            key["secret"] = "(not shown)"
-        if data["events"]["clickhouse_secret"]:
-            data["events"]["clickhouse_secret"] = "(not shown)"
-        if data["authority"]["cookie_secret"]:
-            data["authority"]["cookie_secret"] = "(not shown)"
+        settings = read_settings(_text(file) if file else "", str(file or ""))
         if as_json:
-            print_json(data)
+            print_json(without_secrets(settings))
             return
-        for table, values in data.items():
-            if not isinstance(values, dict):
-                continue
-            for name, value in values.items():
-                source = "default" if value == defaults[table][name] else str(file)
-                typer.echo(f"{table}.{name} = {value!r}  # {source}")
-        for table in ("zone", "key", "pool"):
-            for value in data[table]:
-                typer.echo(f"[[{table}]] {value}")
+        for one in shown_settings(settings):
+            if one.path.startswith("["):
+                typer.echo(f"{one.path} {one.value}")
+            else:
+                typer.echo(f"{one.path} = {one.value}  # {file if one.is_set else 'default'}")
 
 
 def print_reference() -> None:

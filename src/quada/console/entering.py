@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).parent
 _BEGUN: Final = "quada_oidc"
-_STATIC: Final = {"console.css": "text/css", "console.js": "text/javascript"}
+_STATIC: Final = {
+    "console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml",
+}  # fmt: skip
 
 
 def add_login(

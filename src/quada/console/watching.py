@@ -97,11 +97,6 @@ def add_watching(
             "explain.html", login, wanted=name, rdtype=rdtype, told=shown, fault=fault
         )
 
-    @router.get("/servers")
-    def servers(login: Seen) -> Response:
-        login.caller.need_read()
-        return pages.show("servers.html", login, status=status_of_server(operations))
-
 
 class Version(NamedTuple):
     """A zone's serial in the store, if it is there, and as served, if it is."""

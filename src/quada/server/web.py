@@ -17,6 +17,7 @@ import quada.server.control as control
 from quada.api.access import ADMIN
 from quada.api.http import make_app
 from quada.api.operations import Operations
+from quada.config.shown import shown_settings
 from quada.console.site import add_console
 from quada.server.looking import LAB_RANGES, look, make_observer, read_logged
 from quada.server.ring import open_rings, take_events
@@ -114,7 +115,8 @@ async def serve_web(
     app = make_app(
         operations, plan.state_dir, requests_per_hour=plan.settings.api.requests_per_hour
     )
-    add_console(app, operations, _provider(plan.settings.oidc, url))
+    provider = _provider(plan.settings.oidc, url)
+    add_console(app, operations, provider, shown_settings(plan.settings))
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S, limit_concurrency=_CONNECTIONS_MAX,
