@@ -4,6 +4,8 @@ import itertools
 import os
 import re
 import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -307,9 +309,8 @@ def test_pages_fit_a_telephone_and_are_reached_by_keys_alone(page: Page, web) ->
 def test_nobody_comes_in_without_a_login_and_a_foreign_form_is_refused(browser, page, web) -> None:
     import httpx
 
-    assert (
-        httpx.get(f"{web.url}/zones/example.com.", trust_env=False).headers["location"] == "/login"
-    )
+    away = httpx.get(f"{web.url}/zones/example.com.", trust_env=False).headers["location"]
+    assert away == "/login?then=%2Fzones%2Fexample.com."
     cookies = {one["name"]: one["value"] for one in page.context.cookies()}
     assert all(one["httpOnly"] and one["sameSite"] == "Strict" for one in page.context.cookies())
     forged = httpx.post(
@@ -329,6 +330,61 @@ def test_nobody_comes_in_without_a_login_and_a_foreign_form_is_refused(browser, 
     assert fresh.get_by_role("alert").count() == 1
     keep(fresh, "login")
     context.close()
+
+
+def log_in_again(page: Page, web: Web) -> None:
+    accounts = Accounts.open(web.served.state_dir / FILE)
+    accounts.set_password("admin", "a long enough one")
+    accounts.close()
+    page.get_by_label("User").fill("admin")
+    page.get_by_label("Password").fill("a long enough one")
+    page.get_by_role("button", name="Log in").click()
+
+
+def test_a_session_that_ends_in_the_middle_of_an_edit_says_so_and_leads_back(
+    fresh_page: Page, fresh_web: Web
+) -> None:
+    page, web = fresh_page, fresh_web
+    zone = f"{web.url}/zones/example.com."
+    page.goto(zone)
+    form = page.locator("form[data-record]").first
+    form.get_by_role("textbox", name="Name").fill("late")
+    page.context.clear_cookies()
+    form.get_by_role("textbox", name="Value").fill("2001:db8::1a7e")
+    form.get_by_role("button", name="Preview").click()
+    assert "was not done" in page.get_by_role("alert").inner_text()
+    log_in_again(page, web)
+    page.wait_for_url(zone)
+    page.context.clear_cookies()
+    page.goto(f"{zone}/history")
+    log_in_again(page, web)
+    page.wait_for_url(f"{zone}/history")
+    for elsewhere in ("//example.net/", "/\\example.net", "https://example.net/"):
+        page.context.clear_cookies()
+        page.goto(f"{web.url}/login?then={elsewhere}")
+        log_in_again(page, web)
+        page.wait_for_url(f"{web.url}/")
+
+
+def test_the_tail_says_that_its_connection_is_lost_and_goes_on_where_it_was(
+    page: Page, web, until
+) -> None:
+    page.goto(f"{web.url}/tail")
+    web.served.udp("before.example.com.", "AAAA")
+    page.get_by_text("before.example.com").wait_for()
+    port = web.url.rpartition(":")[2]
+    holders = subprocess.run(
+        ["ss", "-Htlnp", f"sport = :{port}"], capture_output=True, text=True, check=True
+    ).stdout
+    pids = {int(pid) for pid in re.findall(r"pid=(\d+)", holders)} - {web.served.process.pid}
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)  # the web process: the server begins another
+    page.get_by_text("The connection is lost").wait_for(timeout=30_000)
+    web.served.udp("meanwhile.example.com.", "AAAA")
+    page.get_by_text("meanwhile.example.com").wait_for(timeout=30_000)
+    assert page.get_by_text("The connection is lost").count() == 0
+    assert page.get_by_role("cell", name="before.example.com.", exact=True).count() == 1
 
 
 def test_a_login_link_works_once(browser: Browser, web) -> None:

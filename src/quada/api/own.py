@@ -30,6 +30,8 @@ _PER_SECOND_MAX: Final = 200  # events a browser is sent a second; the rest is c
 _RECENT_MAX: Final = 1_000
 
 
+LastSeen = Annotated[str, Header()]
+"""`Last-Event-ID`: the last event that a follower saw before its connection was lost."""
 Number = Annotated[int, Path(ge=1, le=2**53 - 1)]  # what JSON numbers hold exactly (RFC 8259 6)
 
 
@@ -190,9 +192,11 @@ def make_router(operations: Operations, caller_of: Callable[..., Caller], runs: 
         return [event.to_json() for event in operations.server.recent(count)]
 
     @router.get("/events/live")
-    async def live(request: Request, caller: Who) -> StreamingResponse:
+    async def live(
+        request: Request, caller: Who, last_event_id: LastSeen = ""
+    ) -> StreamingResponse:
         caller.need_read()
-        take = operations.server.following()
+        take = operations.server.following(since_of(last_event_id))
         return StreamingResponse(stream(request, take), media_type="text/event-stream")
 
     _add_runs(router, runs, caller_of)
@@ -223,11 +227,17 @@ async def stream(request: Request, take: Callable[[], list[Event]]) -> AsyncIter
     while not await request.is_disconnected():
         events = await asyncio.to_thread(take)
         for event in events[-most:]:
-            yield f"data: {json.dumps(event.to_json())}\n\n"
+            yield f"id: {event.at_ns}\ndata: {json.dumps(event.to_json())}\n\n"
         if len(events) > most:
             yield f"event: skipped\ndata: {len(events) - most}\n\n"
         yield ": alive\n\n"
         await asyncio.sleep(_PAUSE_S)
+
+
+def since_of(last_event_id: str, since: int | None = None) -> int | None:
+    """Give the time a follower wants to go on from: what it says it saw last, else `since`."""
+    is_time = last_event_id.isdigit() and len(last_event_id) < 20
+    return int(last_event_id) if is_time else since
 
 
 def _serial(if_match: str | None) -> int | None:

@@ -21,6 +21,11 @@ _STATIC: Final = {
     "console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml",
 }  # fmt: skip
 
+_ENDED: Final = (
+    "Your session had ended, and what you sent was not done. Log in, then go back in your browser"
+    " to what you typed, or begin anew."
+)
+
 
 def add_login(
     router: APIRouter, pages: Pages, sessions: Sessions, provider: "Provider | None"
@@ -35,14 +40,17 @@ def add_login(
         headers = {"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}
         return Response((_HERE / "static" / name).read_bytes(), 200, headers, kind)
 
-    def shown(once: str = "", fault: str = "", code: int = 200) -> Response:
+    def shown(once: str = "", fault: str = "", code: int = 200, then: str = "") -> Response:
         title = provider.title if provider is not None else ""
-        return pages.show("login.html", code=code, once=once, fault=fault, provider=title)
+        return pages.show(
+            "login.html", code=code, once=once, fault=fault, provider=title, then=then
+        )
 
     @router.get("/login")
-    def login_page(once: str = "") -> Response:
+    def login_page(once: str = "", then: str = "", ended: bool = False) -> Response:
         # A link is used by a click, not by being fetched: mail scanners and previews fetch.
-        return shown(once=once)
+        fault = _ENDED if ended else ""
+        return shown(once=once, then=then, fault=fault)
 
     @router.post("/login")
     def log_in(
@@ -50,13 +58,15 @@ def add_login(
         once: Annotated[str, Form()] = "",
         name: Annotated[str, Form()] = "",
         password: Annotated[str, Form()] = "",
+        then: Annotated[str, Form()] = "",
     ) -> Response:
         entered = (
-            sessions.by_link(request, once)
+            sessions.by_link(request, once, then)
             if once
-            else sessions.by_password(request, name, password)
+            else sessions.by_password(request, name, password, then)
         )
-        return entered or shown(code=403, fault="That link or password is not good, or no longer.")
+        wrong = "That link or password is not good, or no longer."
+        return entered or shown(code=403, fault=wrong, then=then)
 
     @router.post("/logout")
     def log_out(

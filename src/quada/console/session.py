@@ -1,6 +1,7 @@
 """Logins: a cookie that scripts cannot read, and a secret that every form must carry."""
 
 from typing import Annotated, Final, NamedTuple
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import Cookie, Form, Request
 from fastapi.responses import RedirectResponse
@@ -45,7 +46,7 @@ class Sessions:
         session = accounts.session(cookie, self._operations.now()) if cookie else None
         user = accounts.user(session.user) if session else None
         if session is None or user is None:
-            raise HTTPException(303, headers={"Location": "/login"})
+            raise HTTPException(303, headers={"Location": _login_page(request)})
         caller = Caller(f"user {user.name}", _place(request), user.scopes)
         is_vouched = user.name.startswith(VOUCHED)
         return Login(caller, session.csrf, user.has_password or is_vouched, is_vouched)
@@ -62,17 +63,19 @@ class Sessions:
             raise Denied("this form is not from your session", remedy="load the page again")
         return login
 
-    def by_link(self, request: Request, secret: str) -> RedirectResponse | None:
-        """Let in who has a one-time link."""
+    def by_link(self, request: Request, secret: str, then: str = "") -> RedirectResponse | None:
+        """Let in who has a one-time link, and send them to a page of ours."""
         self.may_try(request)
         user = self._operations.accounts.use_link(secret, self._operations.now())
-        return self._enter(request, user, "login by link")
+        return self._enter(request, user, "login by link", then)
 
-    def by_password(self, request: Request, name: str, password: str) -> RedirectResponse | None:
-        """Let in who knows a user's password."""
+    def by_password(
+        self, request: Request, name: str, password: str, then: str = ""
+    ) -> RedirectResponse | None:
+        """Let in who knows a user's password, and send them to a page of ours."""
         self.may_try(request)
         user = self._operations.accounts.check_password(name, password)
-        return self._enter(request, user.name if user else None, "login")
+        return self._enter(request, user.name if user else None, "login", then)
 
     def now(self) -> int:
         """Give the time, in seconds of the Unix epoch."""
@@ -111,7 +114,9 @@ class Sessions:
         response.delete_cookie(COOKIE)
         return response
 
-    def _enter(self, request: Request, user: str | None, what: str) -> RedirectResponse | None:
+    def _enter(
+        self, request: Request, user: str | None, what: str, then: str = ""
+    ) -> RedirectResponse | None:
         now_s = self._operations.now()
         accounts = self._operations.accounts
         if user is None:
@@ -119,12 +124,27 @@ class Sessions:
             accounts.audit(now_s, "", _place(request), f"{what} refused")
             return None
         accounts.audit(now_s, f"user {user}", _place(request), what)
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(then if _is_ours(then) else "/", 303)
         response.set_cookie(
             COOKIE, accounts.begin_session(user, now_s), max_age=SESSION_S, httponly=True,
             samesite="strict", secure=request.url.scheme == "https",
         )  # fmt: skip
         return response
+
+
+def _login_page(request: Request) -> str:
+    """Give where to log in, and how to come back from there to where one was."""
+    if request.method == "GET":
+        was = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return "/login" if was == "/" else f"/login?{urlencode({'then': was})}"
+    page = urlsplit(request.headers.get("referer", ""))
+    was = page.path + (f"?{page.query}" if page.query else "")
+    return f"/login?{urlencode({'then': was or '/', 'ended': 'true'})}"
+
+
+def _is_ours(then: str) -> bool:
+    """Tell whether a place to go to is a page here, and not one that only looks so."""
+    return then.startswith("/") and then[1:2] not in ("/", "\\") and then.isprintable()
 
 
 def _place(request: Request) -> str:

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 import quada.wire.names as names
 from quada.api.access import Caller
 from quada.api.operations import Operations
-from quada.api.own import Number, stream
+from quada.api.own import LastSeen, Number, since_of, stream
 from quada.api.runs import Kind, Runs
 from quada.console.figures import CLASSES, Figures, figure, figure_of, stacks
 from quada.console.pages import HEADERS, Pages, status_of_server
@@ -42,9 +42,11 @@ def add_watching(
         return pages.show("tail.html", login, events=shown, since=since)
 
     @router.get("/tail/stream")
-    async def tail_stream(request: Request, login: Seen, since: int = 0) -> StreamingResponse:
+    async def tail_stream(
+        request: Request, login: Seen, since: int = 0, last_event_id: LastSeen = ""
+    ) -> StreamingResponse:
         login.caller.need_read()
-        take = operations.server.following(since)
+        take = operations.server.following(since_of(last_event_id, since))
         return StreamingResponse(stream(request, take), media_type="text/event-stream")
 
     @router.get("/dashboard")

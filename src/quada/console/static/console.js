@@ -22,8 +22,9 @@ for (const form of document.querySelectorAll("[data-record]")) {
   const look = async () => {
     const number = ++last;
     if (type.value !== "AAAA" || !value.value.includes(":")) { told.textContent = ""; return; }
-    const response = await fetch("/address?value=" + encodeURIComponent(value.value));
-    if (number !== last || !response.ok) return;
+    const response = await fetch("/address?value=" + encodeURIComponent(value.value)).catch(() => null);
+    if (number !== last) return;
+    if (!response || !response.ok || response.redirected) { told.textContent = "The server does not say: it is away, or your session has ended."; return; }
     const found = await response.json();
     if (found.fault) { told.textContent = found.fault; return; }
     const pointer = found.pointer.length ? "its PTR is " + found.pointer.join(", ")
@@ -34,10 +35,26 @@ for (const form of document.querySelectorAll("[data-record]")) {
   type.addEventListener("change", look);
 }
 
+// Follow the server, and say so while it cannot be: the browser tries again by itself.
+const followed = (path) => {
+  const source = new EventSource(path);
+  const lost = document.createElement("p");
+  lost.className = "fault";
+  lost.setAttribute("role", "status");
+  source.addEventListener("open", () => lost.remove());
+  source.addEventListener("error", () => {
+    lost.textContent = source.readyState === EventSource.CLOSED
+      ? "The server sends nothing more: your session may have ended. Load this page again."
+      : "The connection is lost; trying again.";
+    document.querySelector("main").prepend(lost);
+  });
+  return source;
+};
+
 // A run under way: its stages as they begin, and the page anew when it has ended.
 const stages = document.querySelector("#stages");
 if (stages) {
-  const source = new EventSource("/runs/" + stages.dataset.run + "/stream");
+  const source = followed("/runs/" + stages.dataset.run + "/stream");
   source.addEventListener("message", (message) => {
     for (const one of JSON.parse(message.data).slice(stages.children.length)) {
       const line = document.createElement("li");
@@ -92,7 +109,7 @@ if (table) {
     pause.setAttribute("aria-pressed", String(isPaused));
     pause.textContent = isPaused ? "Go on" : "Pause";
   });
-  const source = new EventSource("/tail/stream?since=" + document.querySelector("#events").dataset.since);
+  const source = followed("/tail/stream?since=" + document.querySelector("#events").dataset.since);
   source.addEventListener("message", (message) => {
     if (isPaused) return;
     const row = document.createElement("tr");
