@@ -275,7 +275,8 @@ def test_a_server_whose_token_is_away_raises_an_alert_and_serves_the_rest(
     until(lambda: re.search("zone refused", served.log.read_text()))
     assert served.udp("www.example", "AAAA").answer[0][0].address == "2001:db8::1"
     status = quada(tmp_path, "status", "example")
-    assert "token: the token quada cannot be used" in status
+    # A session that is open sees its keys gone, a new one does not find the token.
+    assert re.search("token: the token quada (cannot be used|has no key)", status), status
     bring_back(tmp_path)
     until(lambda: served.udp("www.example", "AAAA").answer[0][0].address == "2001:db8::2")
     until(lambda: not alerts(tmp_path))
