@@ -31,7 +31,9 @@ _LOST_MAX: Final = 5.0  # percent: a server that loses more is not doing the sam
 _SOA: Final = "ns1.example.com. host.example.com. 1 3600 600 86400 60"
 _RESULTS: Final = Path(__file__).parent / "results"
 _WAYS: Final = {"DoT": ("-m", "dot"), "DoH": ("-m", "doh")}
-_LOAD: Final = ("-c", "10", "-q", "200")
+# Over HTTPS one query a connection at a time: dnsperf 2.10 loses all but the first of the responses
+# that come in one TLS record, and dnsdist writes them so.
+_LOADS: Final = {"DoT": ("-c", "10", "-q", "200"), "DoH": ("-c", "50", "-q", "50")}
 
 
 class Setting(NamedTuple):
@@ -161,7 +163,7 @@ def run(place: Path, seconds: float) -> dict[str, dict[str, Cost]]:
                 for way, mode in _WAYS.items():
                     port = at.tls if way == "DoT" else at.https
                     uri = ("-O", f"doh-uri=https://[::1]:{port}/dns-query") if way == "DoH" else ()
-                    options = (*mode, *uri, *_LOAD)
+                    options = (*mode, *uri, *_LOADS[way])
                     query(pid, port, questions, 1.0, *options)  # warm
                     out[way][name] = query(pid, port, questions, seconds, *options)
     return out
@@ -210,8 +212,9 @@ def main() -> None:
     kernel = platform.release().partition("-")[0]
     now = datetime.datetime.now(datetime.UTC)
     text = "\n".join(
-        [f"# DoT and DoH, {now:%Y-%m-%d}", "", f"One server core, Linux {kernel}; 10 connections,"
-         " 200 queries outstanding, TLS 1.3, names that exist.", "", *lines, ""]
+        [f"# DoT and DoH, {now:%Y-%m-%d}", "", f"One server core, Linux {kernel}; DoT 10"
+         " connections with 200 queries outstanding, DoH 50 with one each;", "TLS 1.3, names that"
+         " exist.", "", *lines, ""]
     )  # fmt: skip
     print(text)
     if not wanted.no_results:
