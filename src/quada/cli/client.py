@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quada.api.data import judged_data
-from quada.cli.judged import junit, print_judged, read_profile
-from quada.cli.output import FOUND, faults_exit, print_json
+from quada.cli.judged import Every, JunitFile, Profile, junit, print_judged, read_profile
+from quada.cli.output import FOUND, faults_exit, print_json, read_text
 from quada.doctor.findings import Verdict, profiled
 from quada.doctor.judge_client import judge_client
 from quada.doctor.observation import read_observation, write_observation
@@ -32,13 +32,11 @@ def client(
     patience_s: Annotated[
         float, typer.Option("--patience", min=1, max=300, help="Seconds that one run may take.")
     ] = 15,
-    profile: Annotated[
-        Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
-    ] = None,
-    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    profile: Profile = None,
+    junit_file: JunitFile = None,
     save: Annotated[Path | None, typer.Option(help="Keep what was seen in a file.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Judge what was kept.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show what passes too.")] = False,
+    every: Every = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge a program: does it take IPv6, and how late does it take IPv4 where IPv6 is lost?
@@ -46,8 +44,6 @@ def client(
     It is run against an HTTP service on this machine: `quada doctor client -- curl -s {url}`. Exit
     code 0 where nothing fails, 1 where something does.
     """
-    from quada.cli.doctor import read_text
-
     with faults_exit(as_json=as_json):
         severities = read_profile(read_text(profile), str(profile)) if profile else {}
         if replay is not None:

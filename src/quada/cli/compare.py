@@ -13,8 +13,7 @@ import dns.zone
 import typer
 
 import quada.wire.names as names
-from quada.cli.doctor import read_text
-from quada.cli.output import FOUND, faults_exit, print_json, printable, zone_name
+from quada.cli.output import FOUND, faults_exit, print_json, printable, read_text, zone_name
 from quada.cli.stored import StateDir, stored_zone
 from quada.server.plan import read_address
 from quada.store.files import load_zone_file

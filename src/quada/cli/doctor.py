@@ -23,9 +23,9 @@ from quada.cli.elsewhere import (
     print_matrix,
     read_secret,
 )
-from quada.cli.judged import junit, print_judged, read_profile
+from quada.cli.judged import Every, JunitFile, Profile, junit, print_judged, read_profile
 from quada.cli.link import link
-from quada.cli.output import FOUND, faults_exit, print_json, with_default
+from quada.cli.output import FOUND, faults_exit, print_json, read_text, with_default
 from quada.cli.resolvers import resolver
 from quada.cli.shadow import print_shadow, shadow
 from quada.doctor import Graph, Observation, Observer, Verdict, judge
@@ -70,10 +70,8 @@ def doctor(
         bool, typer.Option("--lab", help="Documentation addresses are well here.")
     ] = False,
     tree: Annotated[bool, typer.Option("--tree", help="Show what the name depends on.")] = False,
-    profile: Annotated[
-        Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
-    ] = None,
-    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    profile: Profile = None,
+    junit_file: JunitFile = None,
     svg: Annotated[
         Path | None,
         typer.Option(help="Draw what the name depends on, by Graphviz where it is installed."),
@@ -103,7 +101,7 @@ def doctor(
         list[str] | None,
         typer.Option(help="Only from this vantage point: `local` or an agent. Repeatable."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show what passes too.")] = False,
+    every: Every = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Observe a domain over both families, judge what was seen, and say what mends it.
@@ -338,11 +336,3 @@ def _given(name: str, servers: list[str]) -> Cut | None:
 def absolute(name: str) -> str:
     """Give a name as observations have it: absolute, lower-cased."""
     return f"{name.strip().lower().rstrip('.')}."
-
-
-def read_text(path: Path) -> str:
-    """Read a file. Raises: ConfigFault."""
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigFault(f"cannot read it: {error}", place=str(path)) from error

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quada.api.data import judged_data
-from quada.cli.doctor import read_text
 from quada.cli.elsewhere import LOCAL, Elsewhere, read_secret
 from quada.cli.judged import print_judged
-from quada.cli.output import FOUND, faults_exit, print_json, with_default
+from quada.cli.output import FOUND, faults_exit, print_json, read_text, with_default
 from quada.doctor import Verdict
 from quada.wire.faults import ConfigFault
 

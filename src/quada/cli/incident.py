@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quada.api.data import report_data
-from quada.cli.doctor import absolute, drive, lab_ranges, observe, read_text
+from quada.cli.doctor import absolute, drive, lab_ranges, observe
 from quada.cli.judged import VERDICT_COLORS
 from quada.cli.link import look
-from quada.cli.output import FOUND, faults_exit, print_json, printable
+from quada.cli.output import FOUND, faults_exit, print_json, printable, read_text
 from quada.doctor import judge
 from quada.doctor.incident import Logged, walk
 from quada.doctor.link import judge_link

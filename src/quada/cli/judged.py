@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 from xml.etree import ElementTree
 
 import typer
@@ -16,6 +17,11 @@ from quada.wire.faults import ConfigFault
 if TYPE_CHECKING:
     from quada.doctor.findings import Finding
 
+Profile = Annotated[
+    Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
+]
+JunitFile = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")]
+Every = Annotated[bool, typer.Option("--all", help="Show what passes too.")]
 _EVIDENCE_MAX: Final = 8
 _SEVERITIES: Final = ("FAIL", "WARN", "INFO", "OFF")
 VERDICT_COLORS: Final = {

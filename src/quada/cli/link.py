@@ -19,7 +19,7 @@ import typer
 
 import quada.doctor.link.messages as messages
 from quada.api.data import judged_data
-from quada.cli.judged import junit, print_judged, read_profile
+from quada.cli.judged import Every, JunitFile, Profile, junit, print_judged, read_profile
 from quada.cli.output import FOUND, faults_exit, print_json
 from quada.doctor.findings import Finding, Verdict, profiled
 from quada.doctor.link import (
@@ -66,13 +66,11 @@ def link(
     trust: Annotated[
         str, typer.Option(help="PEM of the CAs that encrypted resolvers are believed by.")
     ] = "",
-    profile: Annotated[
-        Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
-    ] = None,
-    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    profile: Profile = None,
+    junit_file: JunitFile = None,
     save: Annotated[Path | None, typer.Option(help="Keep what was heard in a file.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Judge what was kept.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show what passes too.")] = False,
+    every: Every = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a link what its clients are told (RA, DHCPv6), and judge it for each class of clients.

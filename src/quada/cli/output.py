@@ -13,10 +13,11 @@ import typer
 import typer.core
 
 import quada.wire.names as names
-from quada.wire.faults import DataFault, Fault
+from quada.wire.faults import ConfigFault, DataFault, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from quada.zones.rules import Finding
 
@@ -86,3 +87,11 @@ def with_default(verb: str) -> type[typer.core.TyperGroup]:
             return super().parse_args(ctx, args)
 
     return Group
+
+
+def read_text(path: Path) -> str:
+    """Read a file. Raises: ConfigFault."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFault(f"cannot read it: {error}", place=str(path)) from error

@@ -21,8 +21,8 @@ from quada.cli.elsewhere import (
     print_matrix,
     read_secret,
 )
-from quada.cli.judged import junit, print_judged, read_profile
-from quada.cli.output import FOUND, faults_exit, print_json
+from quada.cli.judged import Every, JunitFile, Profile, junit, print_judged, read_profile
+from quada.cli.output import FOUND, faults_exit, print_json, read_text
 from quada.doctor.findings import Finding, Verdict, profiled
 from quada.doctor.judge_resolvers import judge_resolvers
 from quada.doctor.observation import Observation, Service, read_observation, write_observation
@@ -64,13 +64,11 @@ def resolver(
     token_file: TokenFile = None,
     ca_file: CaFile = "",
     vantage: Vantage = None,
-    profile: Annotated[
-        Path | None, typer.Option(help="TOML that says how bad each finding is, or OFF.")
-    ] = None,
-    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    profile: Profile = None,
+    junit_file: JunitFile = None,
     save: Annotated[Path | None, typer.Option(help="Keep what was seen in a file.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Judge what was kept.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show what passes too.")] = False,
+    every: Every = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge resolvers: reached over IPv6, validating, encrypted, DNS64, closed to strangers.
@@ -78,9 +76,9 @@ def resolver(
     Exit code 0 where nothing fails, 1 where something does.
     """
     with faults_exit(as_json=as_json):
-        severities = read_profile(_text(profile), str(profile)) if profile else {}
+        severities = read_profile(read_text(profile), str(profile)) if profile else {}
         if replay is not None:
-            points = {LOCAL: read_observation(_text(replay), str(replay))}
+            points = {LOCAL: read_observation(read_text(replay), str(replay))}
         else:
             found = dict.fromkeys(map(_address, address or ()), "given") or read_resolvers()
             asked = _purposes(use or [])
@@ -187,9 +185,3 @@ def _address(text: str) -> str:
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError as error:
         raise ConfigFault(f"{text!r} is no address", place="--resolver") from error
-
-
-def _text(path: Path) -> str:
-    from quada.cli.doctor import read_text
-
-    return read_text(path)

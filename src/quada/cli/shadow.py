@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quada.cli.output import FOUND, faults_exit, print_json, printable
+from quada.cli.output import FOUND, faults_exit, print_json, printable, read_text
 from quada.doctor import Graph
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def shadow(
 
 def print_shadow(file: Path, observer: Observer, *, as_json: bool) -> None:
     """Follow all names, sharing what is known, and print a row for each, and who must act."""
-    from quada.cli.doctor import absolute, read_text
+    from quada.cli.doctor import absolute
     from quada.server.looking import crawl_all
 
     lines = (line.split("#")[0].strip() for line in read_text(file).splitlines())

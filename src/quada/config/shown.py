@@ -31,13 +31,12 @@ def without_secrets(settings: Settings) -> dict[str, Any]:
 def shown_settings(settings: Settings) -> list[Shown]:
     """Give every setting in effect, in the order of the reference; lists of tables come last."""
     docs = {one.path: one.doc for one in known_settings()}
-    defaults = asdict(read_settings(""))
+    defaults, whole = asdict(read_settings("")), asdict(settings)
     out, lists = [], []
     for table, values in without_secrets(settings).items():
         if isinstance(values, dict):
-            whole = asdict(settings)[table]
             for name, value in values.items():
-                path, is_set = f"{table}.{name}", whole[name] != defaults[table][name]
+                path, is_set = f"{table}.{name}", whole[table][name] != defaults[table][name]
                 out.append(Shown(path, repr(value), is_set, docs.get(path, "")))
         elif isinstance(values, list | tuple):
             lists += [Shown(f"[[{table}]]", _row(one), True, "") for one in values]

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import dns.rcode
@@ -57,10 +58,6 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_MAX: Final = 4_096  # an escaped name has at most 1,016 characters (RFC 1035 2.3.4)
 _KEY_OCTETS: Final = 32
-_types: dict[int, str] = {}
-_rcodes: dict[int, str] = {}
-_seconds: dict[int, str | None] = {}
-_SECONDS_MAX: Final = 1_000
 # The name of each member, in the database: asking an enumeration for it costs more than a row.
 _KINDS: Final = {one: one.name.lower() for one in Kind}
 _ROLES: Final = {one: one.name.lower() for one in Role}
@@ -188,15 +185,11 @@ def _key(path: Path) -> bytes:
 
 def _time(at_ns: int) -> str | None:
     second, rest = divmod(at_ns, 1_000_000_000)
-    try:
-        text = _seconds[second]
-    except KeyError:
-        if len(_seconds) >= _SECONDS_MAX:
-            _seconds.clear()
-        text = _seconds[second] = _second(second)
+    text = _second(second)
     return text and f"{text}.{rest // 1000:06d}"
 
 
+@lru_cache(maxsize=1_000)
 def _second(second: int) -> str | None:
     try:
         at = _EPOCH + timedelta(seconds=second)
@@ -215,19 +208,11 @@ def _text(text: str) -> str:
     )
 
 
+@lru_cache(maxsize=1_000)
 def _type(qtype: int | None) -> str | None:
-    if qtype is None:
-        return None
-    found = _types.get(qtype)
-    if found is None:
-        found = _types[qtype] = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(qtype))
-    return found
+    return None if qtype is None else dns.rdatatype.to_text(dns.rdatatype.RdataType.make(qtype))
 
 
+@lru_cache(maxsize=1_000)
 def _rcode(rcode: int | None) -> str | None:
-    if rcode is None:
-        return None
-    found = _rcodes.get(rcode)
-    if found is None:
-        found = _rcodes[rcode] = dns.rcode.to_text(dns.rcode.Rcode.make(rcode))
-    return found
+    return None if rcode is None else dns.rcode.to_text(dns.rcode.Rcode.make(rcode))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections import OrderedDict, deque
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import quada.wire.codes as codes
 import quada.wire.names as names
 from quada.telemetry.event import Cause, Event, Kind, Role, cause_of_ede
+from quada.telemetry.ingest.kept import Kept
 from quada.wire.ask import Transport
 from quada.wire.faults import MalformedMessage, PeerFault
 from quada.wire.skim import skim
@@ -141,7 +142,7 @@ def frame(octets: bytes) -> bytes:
     return len(octets).to_bytes(4, "big") + octets
 
 
-class DnstapParser:
+class DnstapParser(Kept):
     """Events from dnstap frames. See `Parser` for the meaning of the counts."""
 
     KEPT: ClassVar[tuple[str, ...]] = (
@@ -182,16 +183,6 @@ class DnstapParser:
         self._waiting.clear()
         self.event_count += len(left)
         return left
-
-    def state(self) -> dict[str, Any]:
-        """Give what is to be kept over a restart."""
-        return {name: getattr(self, name) for name in self.KEPT}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Take what another run has kept. Raises: TypeError where it was another kind of parser."""
-        for name in self.KEPT:
-            if name in state:
-                setattr(self, name, state[name])
 
     def _parse(self, octets: bytes, now_ns: int, out: list[Event]) -> None:
         body = fields(octets).get(14)

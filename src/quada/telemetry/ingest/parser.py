@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import dns.rcode
 import dns.rdatatype
 
+from quada.telemetry.ingest.kept import Kept
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,7 +31,7 @@ _COMPOSE: Final = re.compile(r"[\w.-]+(?:[-_]\d+)? +\| ")
 _MONTHS: Final = {name: at for at, name in enumerate(calendar.month_abbr) if name}
 
 
-class Parser:
+class Parser(Kept):
     """One log's parser. Feed it lines; it gives events, and remembers what belongs together.
 
     Takes the source's name, its role where the format does not tell, and the year and time in
@@ -40,7 +42,6 @@ class Parser:
     KEPT: ClassVar[tuple[str, ...]] = (
         "line_count", "event_count", "unknown_count", "unknown", "_waiting", "_journal_ns",
     )  # fmt: skip
-    """What of a parser is kept over a restart, so that lines that belong together still meet."""
 
     def __init__(self, source: str, role: Role | None = None) -> None:
         self.source = source
@@ -99,16 +100,6 @@ class Parser:
     def parse_line(self, line: str, now_ns: int, out: list[Event]) -> bool:
         """Parse one line: add its events, and tell whether the line is one of the format."""
         raise NotImplementedError
-
-    def state(self) -> dict[str, Any]:
-        """Give what is to be kept over a restart."""
-        return {name: getattr(self, name) for name in self.KEPT}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Take what another run has kept. Raises: TypeError where it was another kind of parser."""
-        for name in self.KEPT:
-            if name in state:
-                setattr(self, name, state[name])
 
     def flush(self) -> list[Event]:
         """Give what still waits for a line that belongs to it."""
