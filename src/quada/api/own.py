@@ -236,7 +236,7 @@ async def stream(request: Request, take: Callable[[], list[Event]]) -> AsyncIter
 
 def since_of(last_event_id: str, since: int | None = None) -> int | None:
     """Give the time a follower wants to go on from: what it says it saw last, else `since`."""
-    is_time = last_event_id.isdigit() and len(last_event_id) < 20
+    is_time = last_event_id.isdecimal() and len(last_event_id) < 20
     return int(last_event_id) if is_time else since
 
 
@@ -245,6 +245,6 @@ def _serial(if_match: str | None) -> int | None:
     if if_match is None or if_match.strip() == "*":
         return None
     text = if_match.strip().strip('"')
-    if not text.isdigit():
+    if not text.isdecimal():
         raise DataFault("If-Match holds no serial", place="If-Match", remedy='as in "2026112101"')
     return int(text)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from quada.api.own import since_of
 from quada.store.journal import Author
 from quada.telemetry.signals import Signal, State
 from quada.zones import read_zone
@@ -222,3 +223,9 @@ def test_names_of_every_script_are_kept_as_dns_has_them(api: Api) -> None:
     assert one.get("/v2/1/zones/bücher.example").status_code == 200
     refused = api.http.post(path, json={"name": "a\u200b\u0378", "type": "AAAA", "content": "::1"})
     assert (refused.status_code, list(refused.json()["errors"])) == (400, ["name"])
+
+
+def test_who_follows_goes_on_from_what_it_says_it_saw_if_that_is_a_time() -> None:
+    assert since_of("1800000000000000000", 5) == 1_800_000_000_000_000_000
+    for nonsense in ("", "-1", "x", "\u00b2", "9" * 5_000):
+        assert since_of(nonsense, 5) == 5

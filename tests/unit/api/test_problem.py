@@ -18,6 +18,7 @@ CHANGE = {"creates": [{"name": "a", "type": "AAAA", "value": "192.0.2.1"}]}
         ("POST", f"{OWN}/changes", {"json": {"deletes": ["x"]}}, 400, "data-fault", ["deletes.0"]),
         ("POST", f"{OWN}/changes", {"content": b"{"}, 400, "data-fault", ["base"]),
         ("POST", f"{OWN}/changes", {"json": {}, "headers": {"If-Match": '"9"'}}, 412, "serial-conflict", []),
+        ("POST", f"{OWN}/changes", {"json": {}, "headers": {"If-Match": b'"\xb2"'}}, 400, "data-fault", ["If-Match"]),
         ("POST", f"{OWN}/changes", {"json": {}, "headers": {"If-Match": "x"}}, 400, "data-fault", ["If-Match"]),
         ("POST", f"{OWN}/changes", {"json": {}, "headers": {"Idempotency-Key": "ä".encode()}}, 400, "data-fault", ["Idempotency-Key"]),
         ("GET", f"{OWN}/history?limit=0", {}, 400, "data-fault", ["limit"]),
